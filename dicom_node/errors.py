@@ -125,3 +125,7 @@ class PeerRefused(Failure):
 
 class TransitionForbidden(Failure):
     """A row is not in a state in which this may happen to it."""
+
+
+class DemoUnavailable(Failure):
+    """The demo or its test PACS lacks something on this machine; the text says what to install or to give."""

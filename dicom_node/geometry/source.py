@@ -1,4 +1,4 @@
-"""One series, classic or Enhanced, as one regular volume - or `GeometryUnusable`, in words for a radiographer."""
+"""A series as a volume, and the way back from each slice to its source image."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class SourceSeries:
     Parameters
     ----------
     volume : highdicom.Volume
-        float32, (slice, row, column), modality units; affine float64, 4 x 4, index to LPS mm.
+        float32, (slice, row, column), modality units; affine float64, 4 x 4, index to LPS mm, right-handed.
     datasets : tuple of Dataset
         Without pixel data. Classic: one per slice, in slice order; Enhanced: one.
     frames : tuple of SourceFrame

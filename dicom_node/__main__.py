@@ -1,0 +1,15 @@
+"""`dicom-node`, or `python -m dicom_node`: the command line."""
+
+from dicom_node.commands import asking, looking, running
+from dicom_node.commands.app import app
+
+__all__ = ["asking", "looking", "main", "running"]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Commands that look: check, explain, status."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+from rich.table import Table
+
+from dicom_node import routing
+from dicom_node.commands.app import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    app,
+    failures_shown,
+    ledger_of,
+    out,
+    print_json,
+    settings_of,
+)
+from dicom_node.entities import StudyFacts
+from dicom_node.errors import Failure, PeerRefused, PeerUnreachable
+from dicom_node.flow import peer_of, study_facts
+from dicom_node.ledger import Delivery, Job, Ledger, Revision
+from dicom_node.lifecycle import DeliveryState, JobState
+from dicom_node.node import read_rules
+from dicom_node.settings import Destination, Settings
+from dicom_node.storage_scu import StorageSCU
+from dicom_node.study_folder import one_study
+
+_RESULT_CLASSES: Final = {
+    str(SegmentationStorage): "Segmentation Storage",
+    str(Comprehensive3DSRStorage): "Comprehensive 3D SR Storage",
+}
+_SHOWN: Final = 20
+
+
+class StudyUnknown(Failure):
+    """The ledger has no such study."""
+
+
+@app.command()
+def check(
+    config: ConfigOption = DEFAULT_CONFIG,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not call the destinations.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check settings and rules, then ask each destination whether it answers and which results it accepts."""
+    settings = settings_of(config)
+    with failures_shown():
+        rules = read_rules(settings)
+    found = [] if offline else [_asked(settings, destination) for destination in settings.destinations]
+    if as_json:
+        print_json({"rules": len(rules.parsed.rules), "destinations": found})
+    else:
+        out.print(f"{config} and {settings.node.rules}: no faults, {len(rules.parsed.rules)} rule(s)", markup=False)
+        _show_asked(found)
+    if not all(each["answers"] and all(each["accepts"].values()) for each in found):
+        raise typer.Exit(1)
+
+
+def _asked(settings: Settings, destination: Destination) -> dict[str, Any]:
+    scu = StorageSCU(destination.calling_ae_title or settings.node.ae_title, destination.timeout_seconds)
+    peer = peer_of(destination)
+    told: dict[str, Any] = {
+        "name": destination.name,
+        "peer": str(peer),
+        "answers": False,
+        "accepts": {},
+        "reason": "",
+    }
+    try:
+        scu.echo(peer)
+        told["answers"] = True
+        told["accepts"] = {_RESULT_CLASSES[uid]: yes for uid, yes in scu.accepted(peer, _RESULT_CLASSES).items()}
+    except (PeerUnreachable, PeerRefused) as error:
+        told["reason"] = str(error)
+    return told
+
+
+def _show_asked(found: list[dict[str, Any]]) -> None:
+    table = Table("destination", "C-ECHO", *_RESULT_CLASSES.values(), "reason")
+    for each in found:
+        accepts = [_mark(each["accepts"].get(name)) for name in _RESULT_CLASSES.values()]
+        table.add_row(f"{each['name']} ({each['peer']})", _mark(each["answers"]), *accepts, each["reason"])
+    if found:
+        out.print(table)
+
+
+def _mark(yes: bool | None) -> str:
+    return {True: "[green]yes[/green]", False: "[red]no[/red]", None: "?"}[yes]
+
+
+@app.command()
+def explain(
+    study: Annotated[str, typer.Argument(help="A Study Instance UID that the node received, or a folder.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Say for every rule and every condition: the value seen, the value wanted, and yes, no or missing."""
+    settings = settings_of(config)
+    with failures_shown():
+        rules = read_rules(settings)
+        facts = one_study(Path(study)).facts if Path(study).is_dir() else _known_facts(settings, study)
+    verdicts = routing.route(facts, rules.parsed)
+    if as_json:
+        print_json({"study": facts.study_instance_uid, "verdicts": [routing.verdict_to_json(v) for v in verdicts]})
+    else:
+        out.print(f"Study {facts.study_instance_uid}, rules of {settings.node.rules}:", markup=False)
+        for verdict in verdicts:
+            out.print()
+            for line in routing.explain_lines(verdict):
+                out.print(line, markup=False, highlight=False)
+    if not any(verdict.fires for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _known_facts(settings: Settings, study: str) -> StudyFacts:
+    with ledger_of(settings) as ledger:
+        revisions = ledger.studies.revisions(study)
+        if not revisions:
+            raise StudyUnknown(f"{study} is neither a folder nor a study that this node has received")
+        received = ledger.studies.received(study, revisions[-1].number)
+    if received is None:
+        raise StudyUnknown(f"{study} is arriving just now: its headers are not read yet, ask again in a second")
+    return study_facts(study, received)
+
+
+@app.command()
+def status(
+    study: Annotated[str | None, typer.Argument(help="Only this Study Instance UID, with its history.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show studies, jobs and deliveries: what waits, what is held, and why."""
+    settings = settings_of(config)
+    with ledger_of(settings) as ledger:
+        told = _status(ledger, study)
+        held = len(ledger.jobs.latest(1, state=JobState.HELD)) + len(ledger.deliveries.in_state(DeliveryState.HELD))
+    if as_json:
+        print_json(told)
+    else:
+        _show_status(told)
+    if held:
+        raise typer.Exit(1)
+
+
+def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
+    revisions = ledger.studies.revisions(study) if study else ledger.studies.latest(_SHOWN)
+    jobs = ledger.jobs.latest(_SHOWN, study=study)
+    held = [] if study else ledger.jobs.latest(_SHOWN, state=JobState.HELD)
+    open_states = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
+    deliveries = ledger.deliveries.of_study(study) if study else ledger.deliveries.in_state(*open_states)
+    told: dict[str, Any] = {
+        "studies": [_told_revision(each) for each in revisions],
+        "jobs": [_told_job(each) for each in {job.id: job for job in (*jobs, *held)}.values()],
+        "deliveries": [_told_delivery(each) for each in deliveries],
+        "refused_senders": [] if study else [_told_sender(each) for each in ledger.arrivals.refused()[:_SHOWN]],
+    }
+    if study:
+        told["events"] = [
+            {"at": _time(at), "kind": kind, "text": text} for at, kind, text in ledger.events(study=study)
+        ]
+    return told
+
+
+def _told_revision(revision: Revision) -> dict[str, Any]:
+    return {
+        "study": revision.study_instance_uid,
+        "revision": revision.number,
+        "state": str(revision.state),
+        "instances": revision.instances,
+        "last arrival": _time(revision.last_arrival_at),
+        "reason": revision.reason,
+    }
+
+
+def _told_job(job: Job) -> dict[str, Any]:
+    doing = f"{job.progress:.0%} {job.step}" if job.state is JobState.RUNNING else job.reason
+    return {
+        "id": f"J{job.id}",
+        "study": job.study_instance_uid,
+        "rule": job.rule,
+        "pipeline": job.pipeline,
+        "state": str(job.state),
+        "attempts": job.attempts,
+        "reason": doing,
+    }
+
+
+def _told_delivery(delivery: Delivery) -> dict[str, Any]:
+    waits = delivery.state is DeliveryState.WAITING and delivery.attempts > 0
+    return {
+        "id": f"D{delivery.id}",
+        "study": delivery.study_instance_uid,
+        "object": delivery.kind,
+        "destination": delivery.destination,
+        "state": str(delivery.state),
+        "attempts": delivery.attempts,
+        "next attempt": _time(delivery.not_before) if waits else "",
+        "reason": delivery.reason,
+    }
+
+
+def _told_sender(sender: Any) -> dict[str, Any]:
+    return {
+        "calling": sender.calling,
+        "called": sender.called,
+        "address": sender.address,
+        "count": sender.count,
+        "last": _time(sender.last_at),
+        "reason": sender.reason,
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _show_status(told: dict[str, Any]) -> None:
+    for title, rows in told.items():
+        if not rows:
+            out.print(f"{title.replace('_', ' ')}: none")
+            continue
+        table = Table(*rows[0], title=title.replace("_", " "), title_justify="left")
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()), style="red" if row.get("state") == "held" else "")
+        out.print(table)

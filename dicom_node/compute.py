@@ -1,0 +1,265 @@
+"""Runs one job at a time on each worker process: time and memory limits, crash isolation, warm models.
+
+The engine is Dask `distributed`: a LocalCluster inside the node by default, or an existing scheduler by address. It
+holds nothing that matters: only as many jobs are submitted as there are free workers, and what it forgets the ledger
+submits again. Results are collected by asking (`collect`), so that nothing of ours runs in the engine's own threads
+except the noting of progress.
+"""
+
+import logging
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import dask
+import structlog
+from distributed import Client, Future, LocalCluster, get_worker
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
+
+from dicom_node.errors import ComputeUnavailable, Failure, MemoryLimitExceeded, TimeLimitExceeded, WorkerDied
+from dicom_node.settings import ComputeSettings
+
+log = structlog.get_logger(__name__)
+
+_PROGRESS_TOPIC: Final = "dicom-node-progress"
+_MEMORY_TOPIC: Final = "worker-restart-memory"  # published by Dask's nanny, with the pid it ended
+_RESTART_SECONDS: Final = 30
+_DEATH: Final = re.compile(r"Worker process (\d+) was killed by signal (\d+)")  # the nanny's own words
+_ENGINE: Final[dict[str, Any]] = {
+    # the ledger decides on retries, so a job that took its worker down is never run again by the engine
+    "distributed.scheduler.allowed-failures": 0,
+    # past the limit a worker is ended at once; spilling and pausing are for data, and we keep none there
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 1.0,
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.admin.tick.limit": "60s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one job ended: the step's value, or the failure."""
+
+    job_id: int
+    value: Any
+    failure: Failure | None
+
+
+@dataclass(slots=True)
+class _Running:
+    future: Future
+    deadline: float
+
+
+class Compute:
+    """Worker processes, one job each.
+
+    Parameters
+    ----------
+    scratch : Path
+        A folder for the engine's own temporary files.
+    on_progress : callable (job id, share done 0 to 1, words)
+        Called in a thread of the engine; must be quick.
+    """
+
+    def __init__(
+        self, settings: ComputeSettings, scratch: Path, on_progress: Callable[[int, float, str], None]
+    ) -> None:
+        self._settings = settings
+        self._scratch = scratch
+        self._on_progress = on_progress
+        self._client: Client | None = None
+        self._cluster: LocalCluster | None = None
+        self._running: dict[int, _Running] = {}
+        self._restarting = 0
+        self._over_memory: set[int] = set()
+        self._deaths = _Deaths()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Bring the workers up.
+
+        Raises
+        ------
+        ComputeUnavailable
+            If the scheduler at the configured address does not answer.
+        """
+        dask.config.set(_ENGINE | {"distributed.nanny.pre-spawn-environ": self._worker_environment()})
+        self._deaths.listen()
+        if not self._settings.scheduler:
+            self._cluster = LocalCluster(**self._local())
+        try:
+            self._client = Client(self._cluster or self._settings.scheduler, timeout="20s", set_as_default=False)
+        except OSError as error:
+            said = f"no Dask scheduler answers at {self._settings.scheduler}"
+            raise ComputeUnavailable(f"{said}: start it, or leave [compute] scheduler empty") from error
+        self._client.subscribe_topic(_PROGRESS_TOPIC, self._note_progress)
+        self._client.subscribe_topic(_MEMORY_TOPIC, self._note_memory)
+
+    def _local(self) -> dict[str, Any]:
+        return {
+            "n_workers": self._settings.workers,
+            "threads_per_worker": 1,
+            "processes": True,
+            "memory_limit": self._settings.memory_limit_mib * 2**20,
+            "host": "127.0.0.1",
+            "dashboard_address": None,
+            "worker_dashboard_address": None,
+            "silence_logs": False,
+            "local_directory": str(self._scratch),
+        }
+
+    def _worker_environment(self) -> dict[str, str]:
+        threads = str(self._settings.threads_per_job or max(1, (os.cpu_count() or 1) // self._settings.workers))
+        libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        return dict.fromkeys(libraries, threads) | {"DASK_LOGGING__DISTRIBUTED": "error"}
+
+    def stop(self) -> None:
+        """End the workers; what they were running is taken back by the ledger at the next start."""
+        if self._client is not None:
+            self._client.close(timeout=5)
+        if self._cluster is not None:
+            self._cluster.close(timeout=10)
+
+    def free_slots(self) -> int:
+        """Return how many jobs can start now."""
+        if self._client is None:
+            return 0
+        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        with self._lock:
+            return max(0, workers - len(self._running) - self._restarting)
+
+    def submit(self, job_id: int, step: Callable[..., Any], *arguments: Any) -> None:
+        """Start one job on a free worker; `step` must be importable there.
+
+        Raises
+        ------
+        ComputeUnavailable
+            If the engine is not up.
+        """
+        if self._client is None:
+            raise ComputeUnavailable("the compute engine is not started")
+        # pure=False: the engine must never answer from memory
+        future = self._client.submit(
+            step, *arguments, pure=False, retries=0, key=f"job-{job_id}-{time.monotonic_ns()}"
+        )
+        with self._lock:
+            self._running[job_id] = _Running(future, time.monotonic() + self._settings.time_limit_seconds)
+
+    def running(self) -> set[int]:
+        """Return the ids of the jobs that were submitted and not collected."""
+        with self._lock:
+            return set(self._running)
+
+    def collect(self) -> list[Ended]:
+        """Return the jobs that ended since the last call; those over their time are stopped and among them."""
+        with self._lock:
+            items = list(self._running.items())
+        done = [self._ended(job_id, item) for job_id, item in items if item.future.done()]
+        late = [item for item in items if not item[1].future.done() and time.monotonic() > item[1].deadline]
+        for job_id, _ in late:
+            self.cancel(job_id)
+            limit = f"{self._settings.time_limit_seconds:g} s, the time limit ([compute] time_limit_seconds)"
+            done.append(Ended(job_id, None, TimeLimitExceeded(f"stopped after {limit}")))
+        return done
+
+    def cancel(self, job_id: int) -> None:
+        """Stop a job by ending its worker process, even one that is stuck in C code; a new worker takes its place."""
+        with self._lock:
+            item = self._running.pop(job_id, None)
+            if item is None or self._client is None:
+                return
+            self._restarting += 1
+        threading.Thread(target=self._end_worker, args=(self._client, item.future), daemon=True).start()
+
+    def _end_worker(self, client: Client, future: Future) -> None:
+        try:
+            workers = [address for address, keys in client.processing().items() if future.key in keys]
+            future.cancel(force=True)
+            if workers:
+                client.restart_workers(workers, timeout=_RESTART_SECONDS, raise_for_error=False)
+        except (OSError, TimeoutError, FutureCancelledError) as error:
+            log.warning("worker could not be restarted", exc_info=error)
+        finally:
+            with self._lock:
+                self._restarting -= 1
+
+    def _ended(self, job_id: int, item: _Running) -> Ended:
+        with self._lock:
+            self._running.pop(job_id, None)
+        error = item.future.exception()
+        if error is None:
+            return Ended(job_id, item.future.result(), None)
+        return Ended(job_id, None, self._failure(error))
+
+    def _failure(self, error: BaseException) -> Failure:
+        if isinstance(error, Failure):
+            return error
+        if isinstance(error, KilledWorker):
+            return self._death(error)
+        # the step itself answers with values; anything else is the engine's own trouble, which passes
+        return ComputeUnavailable(f"the compute engine lost the job ({type(error).__name__})")
+
+    def _death(self, error: KilledWorker) -> Failure:
+        if error.last_worker.pid in self._over_memory:
+            limit = self._settings.memory_limit_mib
+            return MemoryLimitExceeded(f"used more than {limit} MiB, the memory limit ([compute] memory_limit_mib)")
+        return WorkerDied(
+            f"the worker process ended while running the job: {self._deaths.cause(error.last_worker.pid)}"
+        )
+
+    def _note_progress(self, event: Any) -> None:
+        _, message = event
+        self._on_progress(message["job"], message["share"], message["step"])
+
+    def _note_memory(self, event: Any) -> None:
+        _, message = event
+        self._over_memory.add(message["pid"])
+
+
+class _Deaths(logging.Handler):
+    """Remembers by which signal a worker process ended; the engine says so in its log only."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._signals: dict[int, int] = {}
+
+    def listen(self) -> None:
+        """Read the engine's log lines; from WARNING up they go on to the node's own log."""
+        for name in ("distributed", "distributed.client", "bokeh", "tornado"):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.setLevel(logging.WARNING)
+        nanny = logging.getLogger("distributed.nanny")
+        nanny.setLevel(logging.INFO)
+        nanny.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note one death."""
+        found = _DEATH.search(record.getMessage())
+        if found:
+            self._signals[int(found[1])] = int(found[2])
+
+    def cause(self, pid: int) -> str:
+        """Return why a process ended, in words."""
+        number = self._signals.get(pid)
+        if number == signal.SIGKILL:
+            return "killed (signal 9), by a person or because the machine ran out of memory"
+        if number is None:
+            return "it crashed, was killed, or the machine ran out of memory"
+        return f"{signal.strsignal(number) or 'ended'} (signal {number})"
+
+
+def report_progress(job_id: int, share: float, step: str) -> None:
+    """Called on a worker: tell the node how far a job is."""
+    get_worker().log_event(_PROGRESS_TOPIC, {"job": job_id, "share": share, "step": step})

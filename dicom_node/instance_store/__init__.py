@@ -1,0 +1,237 @@
+"""Bytes on disk: a temporary name, fsync, rename, fsync of the folders. What `keep` returns is on disk.
+
+Folders under the root, all on one file system: `incoming/` (unfinished, swept at start), `instances/` (received),
+`results/` (made by jobs), `quarantine/` (refused, with the reason beside it). Nothing here deletes what was kept.
+"""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from dicom_node import MANUFACTURER
+from dicom_node.entities import Association, InstanceRef
+from dicom_node.errors import OutOfResources, SopClassMismatch
+from dicom_node.instance_store.identity import Identity, identity_of, is_uid
+from dicom_node.instance_store.incoming import Incoming, disk_trouble, file_meta
+
+__all__ = ["Incoming", "InstanceStore", "disk_free", "is_uid"]
+
+log = structlog.get_logger(__name__)
+
+_MIB: Final = 2**20
+
+
+def disk_free(root: Path) -> int:
+    """Return the bytes free for this process on the disk that holds a folder."""
+    return shutil.disk_usage(root).free
+
+
+class InstanceStore:
+    """The folder that holds every received instance and every result.
+
+    Parameters
+    ----------
+    root : Path
+        Made if it is missing.
+    free_space_floor : int
+        Bytes that must stay free on the disk.
+    free_bytes : callable
+        Returns the bytes free on the disk of a folder.
+
+    Raises
+    ------
+    OSError
+        If the folders cannot be made.
+    """
+
+    def __init__(self, root: Path, free_space_floor: int, free_bytes: Callable[[Path], int] = disk_free) -> None:
+        self.root = root
+        self._floor = free_space_floor
+        self._free_bytes = free_bytes
+        self.receive_folder = root / "incoming"
+        for folder in (self.receive_folder, root / "instances", root / "results", root / "quarantine"):
+            folder.mkdir(parents=True, exist_ok=True)
+        _sync(root)
+
+    def ensure_space(self) -> None:
+        """Return if there is room.
+
+        Raises
+        ------
+        OutOfResources
+            If less than the floor is free.
+        """
+        try:
+            free = self._free_bytes(self.root)
+        except OSError as error:
+            raise disk_trouble(self.root, error) from error
+        if free < self._floor:
+            raise OutOfResources(
+                f"{free // _MIB} MiB free, {self._floor // _MIB} MiB wanted on the disk of {self.root}: "
+                "make room there, or lower reception.free_space_floor_mib"
+            )
+
+    def path_of(self, relative: str) -> Path:
+        """Return where an instance or result is, from the path that the ledger keeps."""
+        return self.root / relative
+
+    def incoming(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, sender: str) -> Incoming:
+        """Return a new temporary Part 10 file for one object; below the free-space floor it is refused already."""
+        head = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender)
+        part = Incoming(self.receive_folder / f"{uuid.uuid4()}.part", head, transfer_syntax_uid)
+        try:
+            self.ensure_space()
+        except OutOfResources as refusal:
+            part.refuse(refusal)
+        return part
+
+    def keep(self, part: Incoming, sop_class_uid: str, sop_instance_uid: str) -> InstanceRef:
+        """Keep a received object for good; when this returns, a power cut does not lose it.
+
+        Parameters
+        ----------
+        sop_class_uid, sop_instance_uid : str
+            What the C-STORE request says it is (PS3.7 9.1.1.1).
+
+        Raises
+        ------
+        CannotUnderstand
+            If the bytes are not a data set that says which instance, series and study it is.
+        SopClassMismatch
+            If the data set is not what the request says.
+        OutOfResources
+            If the bytes could not be written.
+        """
+        part.complete()
+        identity = identity_of(part)
+        _compare(identity, sop_class_uid, sop_instance_uid)
+        name = f"{identity.sop_instance_uid}-{part.sha256[:12]}.dcm"
+        relative = f"instances/{identity.study_instance_uid}/{identity.series_instance_uid}/{name}"
+        try:
+            size = part.path.stat().st_size
+            _publish(part.path, self.root / relative, self.root)
+        except OSError as error:
+            raise disk_trouble(self.root, error) from error
+        return InstanceRef(
+            identity.sop_instance_uid,
+            identity.sop_class_uid,
+            part.transfer_syntax_uid,
+            identity.series_instance_uid,
+            identity.study_instance_uid,
+            relative,
+            part.sha256,
+            size,
+            own=identity.manufacturer == MANUFACTURER,
+        )
+
+    def quarantine(self, part: Path, reason: str, association: Association | None) -> Path:
+        """Move refused bytes aside, with the reason (no patient data) beside them; never raises OSError.
+
+        Returns
+        -------
+        Path
+            Where the bytes are now; their old place if they could not be moved.
+        """
+        moment = datetime.fromtimestamp(association.opened_at if association else part_time(part), UTC)
+        folder = self.root / "quarantine" / moment.strftime("%Y-%m-%d")
+        target = folder / f"{uuid.uuid4()}.bin"
+        lines = [f"reason: {reason}", f"received: {moment.isoformat(timespec='seconds')}"]
+        if association is not None:
+            lines += [f"calling: {association.calling}", f"called: {association.called}"]
+            lines += [f"address: {association.address}", f"association: {association.id}"]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            target.with_suffix(".txt").write_text("\n".join(lines) + "\n", "utf-8")
+            _publish(part, target, self.root)
+        except OSError as error:
+            log.exception("bytes not quarantined", reason=error.strerror, path=str(part))
+            return part
+        return target
+
+    def keep_result(self, job_id: str, name: str, data: bytes) -> str:
+        """Keep one object that a job made, durably; repeating it replaces it.
+
+        Returns
+        -------
+        str
+            Its path relative to the root.
+
+        Raises
+        ------
+        ValueError
+            If the job's id or the name is not a plain file name.
+        OutOfResources
+            If the bytes could not be written.
+        """
+        for text in (job_id, name):
+            if not text or text.startswith(".") or Path(text).name != text:
+                raise ValueError(f"{text!r} is not a plain file name")
+        part = self.receive_folder / f"{uuid.uuid4()}.part"
+        relative = f"results/{job_id}/{name}"
+        try:
+            with part.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                _publish(part, self.root / relative, self.root)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise disk_trouble(self.root, error) from error
+        return relative
+
+    def sweep(self) -> int:
+        """Remove what unfinished receptions of a former run left; return how many files that were."""
+        return sum(_removed(part) for part in self.receive_folder.glob("*.part"))
+
+
+def part_time(part: Path) -> float:
+    """Return when a file was last written (UTC seconds), 0 if it is gone."""
+    try:
+        return part.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _removed(part: Path) -> bool:
+    try:
+        with part.open("rb") as file:
+            # whoever still writes it holds the lock; the lock of a killed process is gone with it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _publish(part: Path, target: Path, root: Path) -> None:
+    """Rename a finished file into place and make every folder entry on the way durable."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+    folder = target.parent
+    # every level, each time: another thread may have made a folder and not yet synced its entry
+    while folder != root:
+        _sync(folder)
+        folder = folder.parent
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str) -> None:
+    if identity.sop_class_uid != sop_class_uid:
+        raise SopClassMismatch("SOP Class UID of data set and request differ")
+    if identity.sop_instance_uid != sop_instance_uid:
+        raise SopClassMismatch("SOP Instance UID of data set and request differ")

@@ -1,0 +1,127 @@
+"""One object on its way in: a Part 10 file under a temporary name, hashed while it is written."""
+
+import fcntl
+import hashlib
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.errors import OutOfResources, Refusal
+
+_PREAMBLE: Final = b"\0" * 128 + b"DICM"
+
+
+class Incoming:
+    """One object on its way in: a Part 10 file (PS3.10 7.1) under a temporary name, hashed while it is written.
+
+    It never raises while bytes come in, because the answer can be given only after the last of them: what went wrong
+    is kept in `refusal`, the rest of the bytes are dropped, and `complete` raises it.
+
+    Parameters
+    ----------
+    path : Path
+        The temporary file; it must not exist.
+    head : bytes
+        Preamble and File Meta Information.
+    transfer_syntax_uid : str
+        The encoding of the data set that follows.
+    """
+
+    def __init__(self, path: Path, head: bytes, transfer_syntax_uid: str) -> None:
+        self.path = path
+        self.transfer_syntax_uid = transfer_syntax_uid
+        self.offset = len(head)
+        self.refusal: Refusal | None = None
+        self._digest = hashlib.sha256()
+        self._file: BinaryIO | None = None
+        try:
+            self._file = path.open("xb")
+            # held until the file is closed: a sweep by another node on the same folder leaves it alone
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+            self._file.write(head)
+        except OSError as error:
+            self.refuse(disk_trouble(path, error))
+
+    @property
+    def name(self) -> str:
+        """The temporary file's name; pynetdicom asks for it."""
+        return str(self.path)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the data set's bytes written so far."""
+        return self._digest.hexdigest()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Note why this object will not be kept; the first reason stands."""
+        self.refusal = self.refusal or refusal
+
+    def write(self, data: bytes) -> None:
+        """Append bytes of the data set; after a failure they are dropped."""
+        if self._file is None or isinstance(self.refusal, OutOfResources):
+            return
+        try:
+            self._file.write(data)
+            self._digest.update(data)
+        except OSError as error:
+            self.refuse(disk_trouble(self.path, error))
+
+    def complete(self) -> None:
+        """Put every byte on disk and close.
+
+        Raises
+        ------
+        Refusal
+            The first thing that went wrong.
+        """
+        try:
+            if self._file is not None and self.refusal is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            self.refuse(disk_trouble(self.path, error))
+        finally:
+            self.close()
+        if self.refusal is not None:
+            raise self.refusal
+
+    def close(self) -> None:
+        """Close the file; what was not yet written may be lost."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+        except OSError as error:
+            self.refuse(disk_trouble(self.path, error))
+
+    def discard(self) -> None:
+        """Remove the file if it is still under its temporary name."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+def disk_trouble(path: Path, error: OSError) -> OutOfResources:
+    """Return the refusal that stands for a failed write; every OSError means that the bytes are not safe here."""
+    return OutOfResources(f"{error.strerror or type(error).__name__}: look at the disk of {path.parent}")
+
+
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, sender: str) -> bytes:
+    """Return preamble and File Meta Information (PS3.10 7.1), Explicit VR Little Endian.
+
+    Encoded here and not by pydicom, so that what a sender claims is written even where it is wrong: the bytes may
+    end in quarantine, and are then evidence.
+    """
+    body = struct.pack("<HH2sHI", 2, 1, b"OB", 0, 2) + b"\0\1"
+    body += _element(0x02, b"UI", sop_class_uid) + _element(0x03, b"UI", sop_instance_uid)
+    body += _element(0x10, b"UI", transfer_syntax_uid) + _element(0x12, b"UI", IMPLEMENTATION_CLASS_UID)
+    body += _element(0x13, b"SH", IMPLEMENTATION_VERSION_NAME) + _element(0x16, b"AE", sender)
+    return _PREAMBLE + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
+
+
+def _element(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii", "replace")
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return struct.pack("<HH2sH", 2, element, vr, len(value)) + value

@@ -1,0 +1,272 @@
+"""Jobs: claimed under a lease, finished together with their deliveries, never lost, never run twice at once."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, and_, or_, select, update
+
+from dicom_node.entities import FactValue
+from dicom_node.ledger.database import reading
+from dicom_node.ledger.moves import AnyRow, insert_if_new, move, note_event, to_json
+from dicom_node.ledger.schema import deliveries, jobs, results
+from dicom_node.lifecycle import DeliveryState, JobEvent, JobState
+
+#: A job whose node went away this often while it ran is suspected of taking the node down.
+INTERRUPTIONS_ALLOWED: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as the ledger holds it; times are UTC seconds, `seconds` the duration of each step."""
+
+    id: int
+    study_instance_uid: str
+    revision: int
+    rule: str
+    pipeline: str
+    settings: Mapping[str, FactValue | bool]
+    inputs: Mapping[str, tuple[str, ...]]
+    destinations: tuple[str, ...]
+    priority: int
+    state: JobState
+    reason: str
+    attempts: int
+    not_before: float
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    progress: float
+    step: str
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One object that a job made and stored."""
+
+    sop_instance_uid: str
+    kind: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    path: str
+    sha256: str
+
+
+class Jobs:
+    """The flow's side of jobs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = reading(engine)
+
+    def claim(self, owner: str, now: float, lease_until: float, limit: int) -> list[Job]:
+        """Take up to `limit` due jobs under a lease, most urgent first, oldest first within a priority."""
+        due = (
+            select(jobs.c.id)
+            .where(jobs.c.state == str(JobState.QUEUED), jobs.c.not_before <= now)
+            .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
+            .limit(limit)
+        )
+        with self._reader.connect() as connection:
+            ids = list(connection.execute(due).scalars())
+        return [job for job_id in ids if (job := self._start(job_id, owner, now, lease_until)) is not None]
+
+    def _start(self, job_id: int, owner: str, now: float, lease_until: float) -> Job | None:
+        values = {
+            "lease_owner": owner,
+            "lease_until": lease_until,
+            "started_at": now,
+            "attempts": jobs.c.attempts + 1,
+            "reason": "",
+            "progress": 0.0,
+            "step": "",
+        }
+        with self._engine.begin() as connection:
+            if not move(connection, jobs, jobs.c.id == job_id, JobEvent.STARTED, **values):
+                return None
+            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+            note_event(connection, "job started", f"attempt {row.attempts}", now, **_about(row))
+            return _job(row)
+
+    def renew(self, owner: str, lease_until: float) -> None:
+        """Extend every lease of a living node."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.state == str(JobState.RUNNING), jobs.c.lease_owner == owner)
+                .values(lease_until=lease_until)
+            )
+
+    def take_back(self, owner: str, now: float, *, starting: bool) -> list[int]:
+        """Queue again the jobs of nodes that went away: run-out leases, and at a start this node's own."""
+        gone = jobs.c.lease_until < now
+        where = or_(gone, jobs.c.lease_owner == owner) if starting else gone
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(jobs).where(where, jobs.c.state == str(JobState.RUNNING))).all()
+            for row in rows:
+                _interrupt(connection, row, now)
+            return [row.id for row in rows]
+
+    def note_progress(self, job_id: int, share: float, step: str) -> None:
+        """Keep how far a running job is (0 to 1) and what it is doing."""
+        with self._engine.begin() as connection:
+            running = and_(jobs.c.id == job_id, jobs.c.state == str(JobState.RUNNING))
+            connection.execute(update(jobs).where(running).values(progress=share, step=step[:200]))
+
+    def finish(
+        self,
+        job: Job,
+        made: Sequence[Result],
+        seconds: Mapping[str, float],
+        at: float,
+        give_up_at: float,
+        reason: str = "",
+    ) -> bool:
+        """In one transaction: the job is done, its objects are known, their deliveries wait.
+
+        An object whose UID is known already is the same object (UIDs are derived from all that decides its content):
+        its first bytes stay, and a delivery that exists is not made again.
+        """
+        with self._engine.begin() as connection:
+            values = {"seconds": to_json(dict(seconds)), "ended_at": at, "lease_owner": None, "progress": 1.0}
+            if not move(connection, jobs, jobs.c.id == job.id, JobEvent.FINISHED, reason=reason, **values):
+                return False
+            for result in made:
+                insert_if_new(connection, results, **_result_row(result, job.id, at))
+                for destination in job.destinations:
+                    _await_delivery(connection, result, job.id, destination, at, give_up_at)
+            kinds = ", ".join(result.kind for result in made) or "no object"
+            note_event(connection, "job done", f"{kinds} made", at, **_about_job(job))
+            return True
+
+    def fail(self, job: Job, reason: str, at: float, again_at: float | None) -> bool:
+        """Record a failure: queued again for `again_at`, or held for a person if that is None."""
+        event = JobEvent.FAILED_FOR_GOOD if again_at is None else JobEvent.FAILED_FOR_NOW
+        values: dict[str, Any] = {"reason": reason, "ended_at": at, "lease_owner": None}
+        values |= {} if again_at is None else {"not_before": again_at}
+        with self._engine.begin() as connection:
+            moved = move(connection, jobs, jobs.c.id == job.id, event, **values)
+            if moved:
+                note_event(
+                    connection, "job held" if again_at is None else "job failed", reason, at, **_about_job(job)
+                )
+            return bool(moved)
+
+    def retry(self, job_id: int, at: float) -> bool:
+        """Queue a held or cancelled job again, its attempts counted from the beginning."""
+        values = {"not_before": at, "attempts": 0, "interruptions": 0, "reason": "asked for by a person"}
+        return self._ask(job_id, JobEvent.RETRY_ASKED, at, values)
+
+    def cancel(self, job_id: int, at: float) -> bool:
+        """Cancel a job that is not done; a running one is stopped by the node that runs it."""
+        values = {"ended_at": at, "reason": "cancelled by a person", "lease_owner": None}
+        return self._ask(job_id, JobEvent.CANCEL_ASKED, at, values)
+
+    def _ask(self, job_id: int, event: JobEvent, at: float, values: Mapping[str, Any]) -> bool:
+        with self._engine.begin() as connection:
+            moved = move(connection, jobs, jobs.c.id == job_id, event, **values)
+            if moved:
+                row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+                note_event(connection, str(event), f"job J{job_id}", at, **_about(row))
+            return bool(moved)
+
+    def get(self, job_id: int) -> Job | None:
+        """Return one job."""
+        with self._reader.connect() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+        return None if row is None else _job(row)
+
+    def still_running(self, owner: str) -> set[int]:
+        """Return the ids that this node may still work on."""
+        mine = and_(jobs.c.state == str(JobState.RUNNING), jobs.c.lease_owner == owner)
+        with self._reader.connect() as connection:
+            return set(connection.execute(select(jobs.c.id).where(mine)).scalars())
+
+    def next_due(self) -> float | None:
+        """Return when the earliest queued job may start."""
+        statement = select(jobs.c.not_before).where(jobs.c.state == str(JobState.QUEUED))
+        with self._reader.connect() as connection:
+            return connection.execute(statement.order_by(jobs.c.not_before).limit(1)).scalar()
+
+    def latest(self, limit: int, *, state: JobState | None = None, study: str | None = None) -> list[Job]:
+        """Return the newest jobs, newest first."""
+        statement = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        statement = statement if state is None else statement.where(jobs.c.state == str(state))
+        statement = statement if study is None else statement.where(jobs.c.study_instance_uid == study)
+        with self._reader.connect() as connection:
+            return [_job(row) for row in connection.execute(statement)]
+
+    def results(self, job_id: int) -> list[Result]:
+        """Return the objects that a job made."""
+        with self._reader.connect() as connection:
+            rows = connection.execute(select(results).where(results.c.job_id == job_id)).all()
+        names = Result.__dataclass_fields__
+        return [Result(**{name: getattr(row, name) for name in names}) for row in rows]
+
+
+def _interrupt(connection: Connection, row: AnyRow, now: float) -> None:
+    # an interruption is not the job's fault, so it costs no attempt - until it happens suspiciously often
+    values = {"interruptions": row.interruptions + 1, "attempts": row.attempts - 1, "lease_owner": None}
+    if row.interruptions >= INTERRUPTIONS_ALLOWED:
+        reason = f"the node went away {row.interruptions + 1} times while this job ran"
+        move(connection, jobs, jobs.c.id == row.id, JobEvent.FAILED_FOR_GOOD, reason=reason, lease_owner=None)
+        note_event(connection, "job held", reason, now, **_about(row))
+    elif move(connection, jobs, jobs.c.id == row.id, JobEvent.INTERRUPTED, not_before=now, **values):
+        note_event(connection, "job taken back", "its node went away", now, **_about(row))
+
+
+def _await_delivery(
+    connection: Connection, result: Result, job_id: int, destination: str, at: float, give_up_at: float
+) -> None:
+    insert_if_new(
+        connection,
+        deliveries,
+        sop_instance_uid=result.sop_instance_uid,
+        job_id=job_id,
+        destination=destination,
+        state=str(DeliveryState.WAITING),
+        created_at=at,
+        not_before=at,
+        give_up_at=give_up_at,
+    )
+
+
+def _result_row(result: Result, job_id: int, at: float) -> dict[str, Any]:
+    names = Result.__dataclass_fields__
+    return {name: getattr(result, name) for name in names} | {"job_id": job_id, "created_at": at}
+
+
+def _about(row: AnyRow) -> dict[str, Any]:
+    return {"study_instance_uid": row.study_instance_uid, "job_id": row.id}
+
+
+def _about_job(job: Job) -> dict[str, Any]:
+    return {"study_instance_uid": job.study_instance_uid, "job_id": job.id}
+
+
+def _job(row: AnyRow) -> Job:
+    return Job(
+        id=row.id,
+        study_instance_uid=row.study_instance_uid,
+        revision=row.revision,
+        rule=row.rule,
+        pipeline=row.pipeline,
+        settings=json.loads(row.settings),
+        inputs={role: tuple(paths) for role, paths in json.loads(row.inputs).items()},
+        destinations=tuple(json.loads(row.destinations)),
+        priority=row.priority,
+        state=JobState(row.state),
+        reason=row.reason,
+        attempts=row.attempts,
+        not_before=row.not_before,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        progress=row.progress,
+        step=row.step,
+        seconds=json.loads(row.seconds) if row.seconds else {},
+    )

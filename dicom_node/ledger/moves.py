@@ -1,0 +1,46 @@
+"""Guarded transitions and events: the two statements that every part of the ledger is made of."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, insert, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dicom_node.ledger import schema
+from dicom_node.lifecycle import Event, after, before
+
+#: A row of whatever columns a statement asks for.
+AnyRow = Row[*tuple[Any, ...]]
+
+_INSERT: Final[Mapping[str, Callable[[Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def move(connection: Connection, table: Table, where: ColumnElement[bool], event: Event, **values: Any) -> int:
+    """Apply one lifecycle event to the rows that are in a state in which it may happen; return how many were.
+
+    The guard stands in the WHERE clause, so of two processes that try, one moves the row and the other moves none.
+    """
+    states = before(event)
+    statement = (
+        update(table)
+        .where(where, table.c.state.in_([str(state) for state in states]))
+        .values(state=str(after(states[0], event)), **values)
+    )
+    return connection.execute(statement).rowcount
+
+
+def insert_if_new(connection: Connection, table: Table, **values: Any) -> bool:
+    """Insert a row unless its key is there already; return whether it was inserted."""
+    statement = _INSERT[connection.dialect.name](table).values(**values).on_conflict_do_nothing()
+    return connection.execute(statement).rowcount == 1
+
+
+def note_event(connection: Connection, kind: str, text: str, at: float, **about: Any) -> None:
+    """Write one line of history: what happened, in words; `about` names study, job or association."""
+    connection.execute(insert(schema.events).values(kind=kind, text=text, at=at, **about))
+
+
+def to_json(value: Any) -> str:
+    """Return the stored form of a structure: compact, keys in order."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,221 @@
+"""The tables of the ledger: one schema for SQLite and PostgreSQL.
+
+Times are UTC seconds (float). The database repeats what the code promises: one current row per SOP Instance UID, one
+job per rule and study revision, one delivery per object and destination.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    true,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_UID: Final = String(64)
+# SQLite gives row ids only to a column declared INTEGER
+_ROW_ID: Final = BigInteger().with_variant(Integer, "sqlite")
+
+associations: Final = Table(
+    "associations",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("calling", String(16), nullable=False),
+    Column("called", String(16), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("ended", String(16)),
+)
+Index("ix_associations_open", associations.c.ended_at, sqlite_where=associations.c.ended_at.is_(None))
+
+refused_senders: Final = Table(
+    "refused_senders",
+    metadata,
+    Column("calling", String(64), primary_key=True),
+    Column("called", String(64), primary_key=True),
+    Column("address", String(64), primary_key=True),
+    Column("reason", String(200), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
+instances: Final = Table(
+    "instances",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("sop_instance_uid", _UID, nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("transfer_syntax_uid", _UID, nullable=False),
+    Column("series_instance_uid", _UID, nullable=False),
+    Column("study_instance_uid", _UID, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("own", Boolean, nullable=False, server_default=false()),
+    # False: other bytes under the same UID, kept on disk but not used
+    Column("current", Boolean, nullable=False, server_default=true()),
+    Column("revision", Integer, nullable=False),
+    Column("association_id", String(40), ForeignKey("associations.id"), nullable=False),
+    Column("received_at", Float, nullable=False),
+    UniqueConstraint("sop_instance_uid", "sha256"),
+)
+Index(
+    "uq_instances_current",
+    instances.c.sop_instance_uid,
+    unique=True,
+    sqlite_where=instances.c.current.is_(True),
+    postgresql_where=instances.c.current.is_(True),
+)
+Index("ix_instances_study", instances.c.study_instance_uid, instances.c.revision)
+
+headers: Final = Table(
+    "headers",
+    metadata,
+    Column("instance_id", _ROW_ID, ForeignKey("instances.id"), primary_key=True),
+    Column("header", Text, nullable=False),
+)
+
+#: Instances whose header is still to be read; a small table keeps that question cheap at any ledger size.
+unread: Final = Table(
+    "unread",
+    metadata,
+    Column("instance_id", _ROW_ID, ForeignKey("instances.id"), primary_key=True),
+)
+
+revisions: Final = Table(
+    "revisions",
+    metadata,
+    Column("study_instance_uid", _UID, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("last_arrival_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Column("routed_at", Float),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("verdicts", Text),
+    Column("rules_digest", String(64)),
+)
+Index("ix_revisions_state", revisions.c.state)
+
+#: Which associations carried a revision: completion asks how they ended.
+carriers: Final = Table(
+    "carriers",
+    metadata,
+    Column("study_instance_uid", _UID, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("association_id", String(40), ForeignKey("associations.id"), primary_key=True),
+)
+
+rule_versions: Final = Table(
+    "rule_versions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("loaded_at", Float, nullable=False),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("study_instance_uid", _UID, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("rule", String(200), nullable=False),
+    Column("pipeline", String(200), nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("destinations", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("rules_digest", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("interruptions", Integer, nullable=False, server_default="0"),
+    Column("not_before", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("lease_owner", String(100)),
+    Column("lease_until", Float),
+    Column("progress", Float, nullable=False, server_default="0"),
+    Column("step", String(200), nullable=False, server_default=""),
+    Column("seconds", Text),
+    UniqueConstraint("study_instance_uid", "revision", "rule"),
+)
+Index("ix_jobs_state", jobs.c.state, jobs.c.priority, jobs.c.created_at)
+
+results: Final = Table(
+    "results",
+    metadata,
+    Column("sop_instance_uid", _UID, primary_key=True),
+    Column("job_id", _ROW_ID, ForeignKey("jobs.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("transfer_syntax_uid", _UID, nullable=False),
+    Column("series_instance_uid", _UID, nullable=False),
+    Column("study_instance_uid", _UID, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+Index("ix_results_job", results.c.job_id)
+
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("sop_instance_uid", _UID, ForeignKey("results.sop_instance_uid"), nullable=False),
+    Column("job_id", _ROW_ID, ForeignKey("jobs.id"), nullable=False),
+    Column("destination", String(100), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("status", Integer),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", Float, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("give_up_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("delivered_at", Float),
+    Column("lease_owner", String(100)),
+    Column("lease_until", Float),
+    UniqueConstraint("sop_instance_uid", "destination"),
+)
+Index("ix_deliveries_state", deliveries.c.state, deliveries.c.destination, deliveries.c.not_before)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("study_instance_uid", _UID),
+    Column("job_id", _ROW_ID),
+    Column("association_id", String(40)),
+)
+Index("ix_events_study", events.c.study_instance_uid)
+Index("ix_events_job", events.c.job_id)

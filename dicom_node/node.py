@@ -1,0 +1,214 @@
+"""The composition root: builds everything once, starts it in order, stops it in the opposite order."""
+
+import fcntl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from dicom_node import __version__, catalogue
+from dicom_node.compute import Compute
+from dicom_node.errors import Failure
+from dicom_node.flow import Flow, Rules
+from dicom_node.instance_store import InstanceStore
+from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.log import safe_text
+from dicom_node.routing import parse_rules
+from dicom_node.settings import Settings
+from dicom_node.storage_scp import StorageSCP
+
+log = structlog.get_logger(__name__)
+
+_MIB: Final = 2**20
+_LEASE_TICK_SECONDS: Final = 10.0
+_RULES_TICK_SECONDS: Final = 1.0
+
+
+class NodeBusy(Failure):
+    """Another node works with the same data folder."""
+
+
+def ledger_url(settings: Settings) -> str:
+    """Return the database URL: that of the settings, or SQLite in the data folder."""
+    return settings.ledger.url or f"sqlite:///{settings.node.data / 'ledger.sqlite'}"
+
+
+def read_rules(settings: Settings) -> Rules:
+    """Return the rules of `rules.toml`, checked against what is installed and set up.
+
+    Raises
+    ------
+    SettingsInvalid
+        With every fault as "file:line: what is wrong; what would be right".
+    """
+    text = settings.node.rules.read_text(encoding="utf-8")
+    destinations = {destination.name for destination in settings.destinations}
+    return Rules(parse_rules(text, str(settings.node.rules), catalogue.roles(), destinations), text)
+
+
+class Node:
+    """One running node.
+
+    Parameters
+    ----------
+    clock : callable
+        UTC seconds.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._rules = read_rules(settings)
+        self._rules_changed_at = _changed_at(settings.node.rules)
+        self._lock: TextIO | None = None
+        self._parts: list[Any] = []
+        self._scp: StorageSCP | None = None
+        self._ledger: Ledger | None = None
+
+    @property
+    def scp_port(self) -> int:
+        """The port that the Storage SCP listens on."""
+        if self._scp is None:
+            raise NodeBusy("the node is not started")
+        return self._scp.port
+
+    @property
+    def ledger(self) -> Ledger:
+        """The node's ledger."""
+        if self._ledger is None:
+            raise NodeBusy("the node is not started")
+        return self._ledger
+
+    def start(self) -> None:
+        """Start everything; when this returns the node receives.
+
+        Raises
+        ------
+        NodeBusy
+            If another node has the data folder.
+        OSError
+            If the port cannot be bound.
+        """
+        settings = self._settings
+        settings.node.data.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(settings.node.data / "node.lock")
+        store = InstanceStore(settings.node.data / "store", settings.reception.free_space_floor_mib * _MIB)
+        swept = store.sweep()
+        self._ledger = open_ledger(ledger_url(settings))
+        scratch = settings.node.data / "scratch"
+        compute = Compute(settings.compute, scratch, self._ledger.jobs.note_progress)
+        flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
+        flow.take_back(starting=True)
+        self._scp = StorageSCP(
+            settings.reception,
+            settings.node.ae_title,
+            settings.sources,
+            store,
+            self._ledger.arrivals,
+            self._clock,
+        )
+        try:
+            self._scp.start()
+            compute.start()
+            self._parts = [_Ticks(settings, flow, self.reload_rules), compute]
+            self._parts[0].start()
+        except BaseException:
+            self.stop()
+            raise
+        log.info("node started", node=settings.node.name, version=__version__, port=self.scp_port, count=swept)
+
+    def stop(self) -> None:
+        """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
+        if self._scp is not None:
+            self._scp.stop(grace_seconds=5)
+        for part in self._parts:
+            part.stop()
+        if self._ledger is not None:
+            self._ledger.close()
+        if self._lock is not None:
+            self._lock.close()
+        log.info("node stopped", node=self._settings.node.name)
+
+    def reload_rules(self) -> None:
+        """Take `rules.toml` when it has changed and has no fault; with a fault, what was in force stays in force."""
+        changed_at = _changed_at(self._settings.node.rules)
+        if changed_at == self._rules_changed_at:
+            return
+        self._rules_changed_at = changed_at
+        try:
+            self._rules = read_rules(self._settings)
+        except (Failure, OSError) as error:
+            log.warning("rules not taken, the former stay in force", reason=safe_text(error))
+        else:
+            log.info("rules taken", count=len(self._rules.parsed.rules), version=self._rules.parsed.digest[:12])
+
+
+class _Ticks:
+    """APScheduler calls the stages; it holds ticks only, never jobs."""
+
+    def __init__(self, settings: Settings, flow: Flow, reload_rules: Callable[[], None]) -> None:
+        tick = settings.node.tick_seconds
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(8 + 2 * len(settings.destinations))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        self._add("headers", flow.read_headers, tick)
+        # in one tick, because a study that is complete should not wait three ticks for its job
+        self._add("journey", _each(flow.close_quiet, flow.route, flow.run), tick)
+        self._add("collect", flow.collect, tick)
+        self._add("leases", flow.keep_leases, _LEASE_TICK_SECONDS)
+        self._add("rules", reload_rules, _RULES_TICK_SECONDS)
+        for destination in settings.destinations:
+            self._add(f"deliver to {destination.name}", flow.deliver, tick, destination)
+            self._add(f"probe {destination.name}", flow.probe, settings.delivery.echo_seconds, destination)
+
+    def _add(self, name: str, stage: Callable[..., None], seconds: float, *arguments: Any) -> None:
+        self._scheduler.add_job(_guarded, "interval", (name, stage, *arguments), seconds=seconds, id=name)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End after the running ticks have ended."""
+        self._scheduler.shutdown(wait=True)
+
+
+def _each(*stages: Callable[[], None]) -> Callable[[], None]:
+    def run_all() -> None:
+        for stage in stages:
+            stage()
+
+    return run_all
+
+
+def _guarded(name: str, stage: Callable[..., None], *arguments: Any) -> None:
+    """Call a stage; the named boundary: an error is logged, and the next tick tries again from the ledger."""
+    try:
+        stage(*arguments)
+    except Exception:
+        log.exception("stage failed", step=name)
+
+
+def _lock(path: Path) -> TextIO:
+    file = path.open("w", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise NodeBusy(
+            f"another dicom-node works with {path.parent}: stop it, or give this one its own data"
+        ) from None
+    return file
+
+
+def _changed_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,218 @@
+"""SOP classes x transfer syntaxes x role, in one table; CONFORMANCE.md's tables are printed from it.
+
+`python -m dicom_node.presentation` prints the tables; with a file name it renews them there, between their markers.
+Presentation contexts: PS3.8 7.1.1.13; Storage Service Class: PS3.4 Annex B; Verification: PS3.4 Annex A.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom import _config, build_context
+from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
+from pynetdicom.service_class import ServiceClass
+from pynetdicom.sop_class import (
+    Comprehensive3DSRStorage,
+    SegmentationStorage,
+    Verification,
+    uid_to_service_class,
+)
+
+# pynetdicom keeps these for the whole process. The first formats every PDU for a log that nobody reads; the second
+# sends a file's own bytes instead of decoding and encoding them again, and concerns only files sent by path.
+_config.LOG_HANDLER_LEVEL = "none"
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+#: PS3.8 9.3.2.2: a presentation context ID is an odd number up to 255, so a requestor has at most this many.
+MAXIMUM_CONTEXTS: Final = 128
+
+#: The root under which the standard registers Storage SOP classes, retired and future ones included.
+_STORAGE_ROOT: Final = "1.2.840.10008.5.1.4.1.1."
+
+#: Real-time video (PS3.22) travels by RTP, never by C-STORE.
+_REAL_TIME_VIDEO: Final = frozenset(f"1.2.840.10008.1.2.7.{number}" for number in (1, 2, 3))
+#: Retired JPEG processes, which archives still hold, and Encapsulated Uncompressed.
+_SELDOM: Final = (
+    "1.2.840.10008.1.2.1.98",
+    *(f"1.2.840.10008.1.2.4.{number}" for number in range(52, 67) if number != 57),  # noqa: PLR2004 - not retired
+)
+
+#: As acceptor the first of these that a context proposes is chosen: a sender that can send an object uncompressed
+#: does so, and any reader can open it. A sender that offers only its own encoding is taken at that.
+_UNCOMPRESSED: Final = (
+    str(ExplicitVRLittleEndian),
+    str(ImplicitVRLittleEndian),
+    str(ExplicitVRBigEndian),
+    str(DeflatedExplicitVRLittleEndian),
+)
+TRANSFER_SYNTAXES: Final[tuple[str, ...]] = (
+    *_UNCOMPRESSED,
+    *(str(uid) for uid in AllTransferSyntaxes if uid not in _UNCOMPRESSED and uid not in _REAL_TIME_VIDEO),
+    *_SELDOM,
+)
+#: Registered after the dictionary of pydicom 3.0 was made.
+_NEW_NAMES: Final = {
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+}
+
+
+def sop_class_name(uid: str) -> str:
+    """Return the name that the standard gives a SOP class or transfer syntax, and say so where it gives none."""
+    name = UID(uid).name if UID(uid).name != uid else _NEW_NAMES.get(uid, "")
+    return name or ("Private SOP Class" if UID(uid).is_private else "Unknown SOP Class")
+
+
+STORAGE_SOP_CLASSES: Final[tuple[str, ...]] = tuple(
+    sorted(
+        (str(context.abstract_syntax) for context in AllStoragePresentationContexts), key=lambda uid: UID(uid).name
+    )
+)
+
+
+class Role(StrEnum):
+    """Who provides the service (PS3.4 4.3)."""
+
+    SCU = "SCU"
+    SCP = "SCP"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: SOP classes, the transfer syntaxes they are spoken in, and our role.
+
+    An empty tuple of transfer syntaxes stands for the one in which the object is stored.
+    """
+
+    service: str
+    sop_classes: tuple[str, ...]
+    transfer_syntaxes: tuple[str, ...]
+    role: Role
+
+
+TABLE: Final = (
+    Row("Verification", (str(Verification),), _UNCOMPRESSED[:3], Role.SCP),
+    Row("Verification", (str(Verification),), _UNCOMPRESSED[:2], Role.SCU),
+    Row("Storage", STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES, Role.SCP),
+    Row(
+        "Storage of results",
+        (str(SegmentationStorage), str(Comprehensive3DSRStorage)),
+        _UNCOMPRESSED[:1],
+        Role.SCU,
+    ),
+    Row("Storage of other objects (`dicom-node send`)", STORAGE_SOP_CLASSES, (), Role.SCU),
+)
+
+
+def described(uid: str) -> str:
+    """Return "Segmentation Storage (1.2.840...)"."""
+    return f"{sop_class_name(uid)} ({uid})"
+
+
+def is_storage(uid: str) -> bool:
+    """Return whether an abstract syntax is accepted for C-STORE.
+
+    True for every SOP class of the Storage Service Class (PS3.4 B.5), retired and not yet known ones included, and
+    for private SOP classes: a node that keeps bytes as received needs not know what they mean.
+    """
+    if uid in STORAGE_SOP_CLASSES:
+        return True
+    unknown = uid_to_service_class(uid) is ServiceClass
+    return unknown and (UID(uid).is_private or uid.startswith(_STORAGE_ROOT))
+
+
+def acceptable(proposed: Iterable[str]) -> list[PresentationContext]:
+    """Return what the SCP supports of the proposed abstract syntaxes, each in every transfer syntax it knows.
+
+    Only what was proposed: pynetdicom copies the list for every association, and the whole table takes 0.1 s.
+    """
+    wanted = set(proposed)
+    contexts = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in sorted(wanted) if is_storage(uid)]
+    if Verification in wanted:
+        contexts.append(build_context(Verification, list(TABLE[0].transfer_syntaxes)))
+    return contexts
+
+
+def verification() -> list[PresentationContext]:
+    """Return the presentation context of a C-ECHO SCU."""
+    return [build_context(Verification, list(TABLE[1].transfer_syntaxes))]
+
+
+def proposal(pairs: Iterable[tuple[str, str]]) -> list[PresentationContext]:
+    """Return one presentation context for every distinct (SOP class, transfer syntax).
+
+    One transfer syntax each, so that the acceptor cannot choose one in which the stored bytes are not.
+
+    Raises
+    ------
+    ValueError
+        If there are more pairs than an association can hold; see `batches`.
+    """
+    distinct = list(dict.fromkeys(pairs))
+    if len(distinct) > MAXIMUM_CONTEXTS:
+        raise ValueError(f"{len(distinct)} presentation contexts; an association holds {MAXIMUM_CONTEXTS}")
+    return [build_context(sop_class, transfer_syntax) for sop_class, transfer_syntax in distinct]
+
+
+def tables() -> Mapping[str, str]:
+    """Return CONFORMANCE.md's generated tables: marker to Markdown."""
+    return {
+        "roles": _table(("Service", "Role", "SOP classes", "Transfer syntaxes"), [_role_line(row) for row in TABLE]),
+        "sop-classes": _uid_table("SOP class", STORAGE_SOP_CLASSES),
+        "transfer-syntaxes": _uid_table("Transfer syntax", TRANSFER_SYNTAXES),
+    }
+
+
+def _role_line(row: Row) -> tuple[str, ...]:
+    several = 4
+    classes = ", ".join(map(described, row.sop_classes))
+    syntaxes = ", ".join(map(sop_class_name, row.transfer_syntaxes)) or "the one in which the object is stored"
+    return (
+        row.service,
+        row.role,
+        classes if len(row.sop_classes) < several else "table of Storage SOP classes",
+        syntaxes if len(row.transfer_syntaxes) < several else "table of transfer syntaxes",
+    )
+
+
+def _uid_table(title: str, uids: Sequence[str]) -> str:
+    return _table((title, "UID"), [(sop_class_name(uid), f"`{uid}`") for uid in uids])
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def renewed(text: str) -> str:
+    """Return a document with the tables between its markers replaced by the present ones."""
+    for name, table in tables().items():
+        begin, end = f"<!-- table {name} -->", f"<!-- end of {name} -->"
+        pattern = re.escape(begin) + ".*?" + re.escape(end)
+        text = re.sub(pattern, f"{begin}\n{table}\n{end}", text, flags=re.DOTALL)
+    return text
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the tables, or renew them in the named document."""
+    for name in arguments:
+        path = Path(name)
+        path.write_text(renewed(path.read_text("utf-8")), "utf-8")
+    if not arguments:
+        sys.stdout.write("\n\n".join(tables().values()) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

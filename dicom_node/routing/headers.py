@@ -1,0 +1,264 @@
+"""The attributes of one instance that a rule can ask about: read fast, typed by value representation (PS3.5 6.2).
+
+Left out: private attributes, binary and tag value representations, pixel data, curves and overlays, the content tree
+of structured reports, texts over 1024 characters. Most values are decoded here from pydicom's raw elements: a study
+has tens of thousands of them, vendors' private blocks are large, and a poor value must not stop the others.
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from functools import cache
+from itertools import chain
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+from pydicom import Dataset, dcmread
+from pydicom.charset import decode_bytes, python_encoding
+from pydicom.datadict import dictionary_has_tag, dictionary_keyword, dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.errors import InvalidDicomError
+
+from dicom_node.entities import FactValue, Header
+from dicom_node.errors import CannotUnderstand
+
+#: Longest text that is kept, in characters; longer ones are reports, not facts to route by.
+LONGEST_TEXT: Final = 1024
+#: Longest raw value that is looked at, in bytes; larger ones are not even read from disk.
+_LONGEST_RAW: Final = 16384
+_DEEPEST: Final = 6  # nested sequences
+_CONTENT_SEQUENCE: Final = 0x0040A730
+_PICTURES: Final = frozenset({0x50, 0x60, 0x7F})  # high bytes of the groups of curves, overlays and pixel data
+_ESCAPE: Final = 0x1B  # starts a switch of character set (PS3.5 6.1.2.5)
+_SHARED: Final = "SharedFunctionalGroupsSequence"
+_PER_FRAME: Final = "PerFrameFunctionalGroupsSequence"
+
+_TEXT: Final = frozenset({"AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+_ONE_TEXT: Final = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is a character of these (PS3.5 6.4)
+_STRUCTS: Final = {"FD": "d", "FL": "f", "SL": "l", "SS": "h", "SV": "q", "UL": "L", "US": "H", "UV": "Q"}
+_AGE_IN_YEARS: Final = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425}
+#: Value representations that a rule can compare, and whether their values are numbers.
+IS_NUMBER: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(_TEXT, False),
+    **dict.fromkeys((*_STRUCTS, "AS", "DS", "IS", "US or SS"), True),
+}
+
+#: Attributes that Enhanced MR renames (PS3.3 C.8.13): there -> in a classic MR image (PS3.3 C.8.3).
+_CLASSIC_NAMES: Final = {"EffectiveEchoTime": "EchoTime", "InversionTimes": "InversionTime"}
+#: Enhanced MR's pulse sequence flags as the Scanning Sequence (0018,0020) of a classic MR image.
+_SCANNING_SEQUENCE: Final = {
+    ("EchoPulseSequence", "SPIN"): ("SE",),
+    ("EchoPulseSequence", "GRADIENT"): ("GR",),
+    ("EchoPulseSequence", "BOTH"): ("GR", "SE"),
+    ("InversionRecovery", "YES"): ("IR",),
+    ("EchoPlanarPulseSequence", "YES"): ("EP",),
+}
+#: Vectors (PS3.3 C.7.6.2): kept in full and in order, one after the other, as they mean nothing when sorted apart.
+VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6}
+
+_Values = dict[str, dict[FactValue, None]]  # keyword path -> distinct values in order
+_Vectors = dict[str, dict[tuple[FactValue, ...], None]]
+
+
+def read_header(path: Path) -> Header:
+    """Return the facts of the instance in a DICOM file (PS3.10), without reading pixel data.
+
+    Raises
+    ------
+    CannotUnderstand
+        If it is not a DICOM file.
+    """
+    try:
+        return header_of(dcmread(path, stop_before_pixels=True, defer_size=_LONGEST_RAW))
+    except (InvalidDicomError, EOFError, ValueError, struct.error) as error:
+        raise CannotUnderstand(f"{path} is not a DICOM file that can be read; remove it from the folder") from error
+
+
+def header_of(dataset: Dataset) -> Header:
+    """Return the facts of an instance: dotted keyword path to its distinct values, in the data set's order.
+
+    Attributes of the functional groups of an Enhanced image also stand under their plain keyword, and a few also
+    under the name that a classic MR image gives them, so that one rule serves both.
+    """
+    reader = _Reader(dataset)
+    reader.collect(dataset, "", 0)
+    header: dict[str, tuple[FactValue, ...]] = {path: tuple(values) for path, values in reader.values.items()}
+    header.update({path: tuple(chain.from_iterable(vectors)) for path, vectors in reader.vectors.items()})
+    if f"{_SHARED}." in reader.groups or f"{_PER_FRAME}." in reader.groups:
+        _add_plain_names(header)
+    return header
+
+
+def header_to_json(header: Header) -> str:
+    """Return a header as JSON text, for the ledger."""
+    return json.dumps(header, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def header_from_json(text: str) -> Header:
+    """Return the header that `header_to_json` wrote."""
+    return {path: tuple(values) for path, values in json.loads(text).items()}
+
+
+class _Reader:
+    """Collects the values of one data set."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.values: _Values = {}
+        self.vectors: _Vectors = {}
+        self.groups: set[str] = set()  # prefixes of the sequences met
+        self._encodings: list[str] | None = None
+        self._dataset = dataset
+        self._signed = dataset.get("PixelRepresentation") == 1
+
+    def collect(self, dataset: Dataset, prefix: str, depth: int) -> None:
+        """Add every attribute of a data set or sequence item."""
+        for tag, element in dataset.items():
+            number = int(tag)
+            if number & 0x10000:
+                continue  # private
+            keyword, standard_vr = _entry(number)
+            if not keyword:
+                continue
+            vr = standard_vr if element.VR in (None, "UN") else element.VR  # UN: the sender did not know it
+            if vr == "SQ":
+                if depth < _DEEPEST and number != _CONTENT_SEQUENCE:
+                    self._sequence(dataset, tag, f"{prefix}{keyword}.", depth)
+            elif vr in IS_NUMBER:
+                self._add(prefix, keyword, self._decoded(element, vr))
+
+    def _sequence(self, dataset: Dataset, tag: Any, prefix: str, depth: int) -> None:
+        self.groups.add(prefix)
+        try:
+            items = dataset[tag].value
+            for item in items:
+                self.collect(item, prefix, depth + 1)
+        except (ValueError, TypeError, KeyError, EOFError, OSError, NotImplementedError, struct.error):
+            return  # a sequence that cannot be read holds no facts
+
+    def _add(self, prefix: str, keyword: str, values: tuple[FactValue, ...]) -> None:
+        if not values:
+            return  # an empty attribute is a missing one
+        if keyword in VECTORS:
+            self.vectors.setdefault(prefix + keyword, {})[values] = None
+            return
+        known = self.values.setdefault(prefix + keyword, {})
+        for value in values:
+            known[value] = None
+
+    def _decoded(self, element: DataElement | RawDataElement, vr: str) -> tuple[FactValue, ...]:
+        if not isinstance(element, RawDataElement):
+            return _from_python(element.value, vr)
+        raw = element.value
+        if not isinstance(raw, bytes) or not raw or len(raw) > _LONGEST_RAW:
+            return ()
+        if vr == "US or SS":
+            vr = "SS" if self._signed else "US"
+        if vr in _STRUCTS:
+            return _from_binary(raw, _STRUCTS[vr], little_endian=element.is_little_endian)
+        return _from_text(raw.decode("ascii") if raw.isascii() and _ESCAPE not in raw else self._text(raw), vr)
+
+    def _text(self, raw: bytes) -> str:
+        """Return a text that needs the Specific Character Set (PS3.3 C.12.1.1.2)."""
+        if self._encodings is None:
+            self._encodings = list(_encodings(self._dataset))
+        try:
+            return decode_bytes(raw, self._encodings, set(b"\r\n\t\f"))
+        except (LookupError, UnicodeError, UserWarning):
+            return raw.decode("latin-1")
+
+
+@cache
+def _entry(tag: int) -> tuple[str, str]:
+    """Return the keyword and value representation of a standard attribute (PS3.6); blank if it is no fact."""
+    if tag >> 24 in _PICTURES or not tag & 0xFFFF or not dictionary_has_tag(tag):
+        return "", ""
+    return dictionary_keyword(tag), dictionary_VR(tag)
+
+
+def _encodings(dataset: Dataset) -> Iterator[str]:
+    terms = dataset.get("SpecificCharacterSet") or ""
+    for term in [terms] if isinstance(terms, str) else terms:
+        yield python_encoding.get(term.strip(), "latin-1")
+
+
+def _from_binary(raw: bytes, code: str, *, little_endian: bool) -> tuple[FactValue, ...]:
+    order = "<" if little_endian else ">"
+    count = len(raw) // struct.calcsize(f"{order}{code}")
+    values = struct.unpack_from(f"{order}{count}{code}", raw)
+    return tuple(value for value in values if isfinite(value))
+
+
+def _from_text(text: str, vr: str) -> tuple[FactValue, ...]:
+    parts = [text] if vr in _ONE_TEXT else text.split("\\")
+    typed = _PARSERS.get(vr, _plain)
+    return tuple(typed(part) for raw in parts if 0 < len(part := raw.strip(" \0")) <= LONGEST_TEXT)
+
+
+def _from_python(value: Any, vr: str) -> tuple[FactValue, ...]:
+    """Return the values of an element that was set in Python or already converted."""
+    if value is None or value == "":
+        return ()
+    several = isinstance(value, MutableSequence | tuple)
+    values = list(value) if several else [value]
+    if vr in _STRUCTS or vr == "US or SS":
+        return tuple(number for number in values if isinstance(number, int | float) and isfinite(number))
+    return tuple(typed for part in values for typed in _from_text(_python_text(part), vr))
+
+
+def _python_text(value: Any) -> str:
+    original = getattr(value, "original_string", None)  # IS and DS keep what was written
+    return original if isinstance(original, str) else str(value)
+
+
+def _plain(text: str) -> FactValue:
+    return text
+
+
+def _whole(text: str) -> FactValue:
+    try:
+        return int(text)
+    except ValueError:
+        return _decimal(text)
+
+
+def _decimal(text: str) -> FactValue:
+    try:
+        value = float(text)
+    except ValueError:
+        return text  # seen as it is, so that an explanation can show it
+    return value if isfinite(value) else text
+
+
+def _years(text: str) -> FactValue:
+    """Return an age (PS3.5 6.2, VR AS: nnnD, nnnW, nnnM, nnnY) in years."""
+    number, unit = text[:-1], text[-1:].upper()
+    if unit in _AGE_IN_YEARS and number.isascii() and number.isdigit():
+        return round(int(number) / _AGE_IN_YEARS[unit], 3)
+    return text
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], FactValue]]] = {"IS": _whole, "DS": _decimal, "AS": _years}
+
+
+def _add_plain_names(header: dict[str, tuple[FactValue, ...]]) -> None:
+    """Add the attributes of the functional group macros (PS3.3 C.7.6.16) under their plain keywords."""
+    top = {path for path in header if "." not in path}
+    plain: dict[str, tuple[FactValue, ...]] = {}
+    for path, values in header.items():
+        group, _, rest = path.partition(".")
+        macro, _, keyword = rest.partition(".")
+        if group not in (_SHARED, _PER_FRAME) or not macro or not keyword or "." in keyword or keyword in top:
+            continue
+        plain[keyword] = _joined(keyword, plain.get(keyword, ()), values)
+    header.update(plain)
+    for enhanced, classic in _CLASSIC_NAMES.items():
+        if enhanced in header:
+            header.setdefault(classic, header[enhanced])
+    flags = (name for (keyword, term), name in _SCANNING_SEQUENCE.items() if term in header.get(keyword, ()))
+    if names := tuple(dict.fromkeys(chain.from_iterable(flags))):
+        header.setdefault("ScanningSequence", names)
+
+
+def _joined(keyword: str, first: tuple[FactValue, ...], second: tuple[FactValue, ...]) -> tuple[FactValue, ...]:
+    return first + second if keyword in VECTORS else tuple(dict.fromkeys(first + second))

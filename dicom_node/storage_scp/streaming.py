@@ -1,0 +1,99 @@
+"""C-STORE data sets go to disk as their fragments arrive; a 500 MB object never sits in memory.
+
+pynetdicom can stream too (`_config.STORE_RECV_CHUNKED_DATASET`), but into the system's temporary folder, from which
+no atomic rename into the store is possible, and a full disk would abort the association instead of answering 0xA700.
+Its message object writes to any file-like object that it holds, so it is handed the store's.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association as PeerAssociation
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.pdu_primitives import P_DATA
+
+from dicom_node.errors import CannotUnderstand
+from dicom_node.instance_store import Incoming, is_uid
+
+#: Called with SOP Class UID, SOP Instance UID and transfer syntax UID; returns where the data set goes.
+OpenPart = Callable[[str, str, str], Incoming]
+
+#: Stands in a response for a UID that the request lacks or that no response can carry.
+_NO_UID: Final = "0.0"
+_MAX_UID: Final = 64
+
+
+class StreamingPart:
+    """The file that pynetdicom's message writes to: an `Incoming`, with the little more that pynetdicom asks for."""
+
+    def __init__(self, part: Incoming) -> None:
+        self.part = part
+        self.file = self
+        self.name = part.name
+
+    def write(self, data: bytes) -> None:
+        """Append a fragment."""
+        self.part.write(data)
+
+    def flush(self) -> None:
+        """Leave flushing to `Incoming.complete`; pynetdicom asks for it after every fragment."""
+
+    def close(self) -> None:
+        """Close the file; pynetdicom then removes it if it is still under its temporary name."""
+        self.part.close()
+
+
+class StreamingDimse(DIMSEServiceProvider):
+    """The DIMSE provider of one association, with C-STORE data sets diverted to files."""
+
+    def __init__(self, association: PeerAssociation, open_part: OpenPart) -> None:
+        super().__init__(association)
+        self._open_part = open_part
+        self._part: Incoming | None = None
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a message is only partly here."""
+        return self.message is not None
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take one P-DATA apart, so that a data set in the same PDU as its command finds its file open."""
+        for context_id, data in primitive.presentation_data_value_list:
+            fragment = P_DATA()
+            fragment.presentation_data_value_list.append((context_id, data))
+            super().receive_primitive(fragment)
+            self._divert(context_id)
+
+    def discard(self) -> None:
+        """Remove what an association that is gone left half received."""
+        if self.message is not None and self._part is not None:
+            self._part.discard()
+
+    def _divert(self, context_id: int) -> None:
+        message = self.message
+        if not isinstance(message, C_STORE_RQ) or message._data_set_file is not None:  # noqa: SLF001 - see module
+            return
+        command = message.command_set
+        sop_class, sop_instance = (_text(command, keyword) for keyword in _KEYWORDS)
+        context = self.assoc._accepted_cx.get(context_id)  # noqa: SLF001 - see module
+        if context is None:
+            return  # pynetdicom aborts the association over a context that was not accepted
+        syntax = context.transfer_syntax[0]
+        self._part = self._open_part(sop_class, sop_instance, str(syntax))
+        for keyword, text in zip(_KEYWORDS, (sop_class, sop_instance), strict=True):
+            if not is_uid(text):
+                self._part.refuse(CannotUnderstand(f"{keyword} of the request is not a UID"))
+            if not text or len(text) > _MAX_UID:
+                # the response repeats it, and pynetdicom ends the association over one that it cannot encode
+                setattr(command, keyword, _NO_UID)
+        message._data_set_file = StreamingPart(self._part)  # noqa: SLF001 - see module
+
+
+_KEYWORDS: Final = ("AffectedSOPClassUID", "AffectedSOPInstanceUID")
+
+
+def _text(command: Dataset, keyword: str) -> str:
+    value = command.get(keyword)
+    return "" if value is None else str(value)

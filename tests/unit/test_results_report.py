@@ -1,0 +1,136 @@
+"""An SR says in TID 1500 what was measured, where, and by what."""
+
+from io import BytesIO
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from dicom_node import MANUFACTURER
+from dicom_node.contract import Findings, Measurement
+from dicom_node.results import build, check, encode
+from dicom_node.settings import ResultSettings
+from tests.results_cases import ALGORITHM, ML, ROLE, VOLUME, findings, run_context, segment, source_series
+
+
+def report_of(found=None, source=None, run=None) -> tuple[Dataset, Dataset | None]:
+    """Build, pass the gate, encode and read again: the SR, and the SEG if there is one."""
+    source = source or source_series()
+    objects = build(found or findings(segment()), {ROLE: source}, run or run_context())
+    check(objects, {ROLE: source})
+    read = {built.kind: dcmread(BytesIO(encode(built))) for built in objects}
+    return read["SR"], read.get("SEG")
+
+
+def walk(item):
+    for child in item.get("ContentSequence", ()):
+        yield child
+        yield from walk(child)
+
+
+def comments(report) -> list[str]:
+    return [item.TextValue for item in walk(report) if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
+
+
+def test_an_independent_reader_finds_the_volume_and_its_segment():
+    """Highdicom reads one volumetric group: its volume in ml, its finding, and the segment it measured."""
+    report, seg = report_of()
+    content = hd.sr.srread(BytesIO(encode_again(report))).content
+    (group,) = content.get_volumetric_roi_measurement_groups()
+    (volume,) = group.get_measurements(name=VOLUME)
+    assert (volume.value, volume.unit) == (pytest.approx(0.289), ML)
+    assert group.finding_type.value == "12738006"
+    assert [site.value.value for site in group.finding_sites] == ["12738006"]
+    assert group.referenced_segment.referenced_sop_instance_uid == seg.SOPInstanceUID
+    assert group.tracking_uid == seg.SegmentSequence[0].TrackingUID
+
+
+def encode_again(dataset) -> bytes:
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_each_volumetric_group_has_outlines_with_its_tracking_uid(enhanced):
+    """Viewers that need coordinates find them: closed, on the slice where the mask is largest, and on another."""
+    source = source_series(enhanced=enhanced)
+    report, _ = report_of(source=source)
+    content = hd.sr.srread(BytesIO(encode_again(report))).content
+    (volumetric,) = content.get_volumetric_roi_measurement_groups()
+    planar = content.get_planar_roi_measurement_groups()
+    assert {group.tracking_uid for group in planar} == {volumetric.tracking_uid}
+    regions = [group.roi for group in planar]
+    assert all(np.array_equal(region.value[0], region.value[-1]) for region in regions)
+    references = [region.ContentSequence[0].ReferencedSOPSequence[0] for region in regions]
+    if enhanced:
+        assert [item.ReferencedFrameNumber for item in references] == [3, 4]
+    else:
+        assert [item.ReferencedSOPInstanceUID for item in references] == [
+            source.datasets[index].SOPInstanceUID for index in (2, 3)
+        ]
+    (area,) = planar[0].get_measurements()
+    # 8 x 12 + 3 x 3 pixels, less the cut corners, of 1.0 x 0.9 mm
+    assert area.value == pytest.approx((96 + 9 - 0.5) * 0.9)
+
+
+def test_the_device_and_the_algorithm_are_named():
+    """PS3.16 TID 1004 and 4019: which node, which software, which weights."""
+    report, _ = report_of()
+    texts = [item.TextValue for item in walk(report) if item.ValueType == "TEXT"]
+    for text in ("node1", MANUFACTURER, "Brain extraction (example 1.0.2)", "example", f"weights_sha256={'ab' * 32}"):
+        assert text in texts
+
+
+def test_it_is_complete_unverified_and_preliminary():
+    """PS3.3 C.17.2: nobody has reviewed what a machine found."""
+    report, _ = report_of()
+    assert (report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag) == (
+        "COMPLETE",
+        "UNVERIFIED",
+        "PRELIMINARY",
+    )
+
+
+def test_evidence_names_every_image_that_was_analysed_and_the_seg():
+    """PS3.3 C.17.2.3: source images of every role, and the SEG, each in its own series."""
+    source = source_series()
+    report, seg = report_of(source=source)
+    series = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    named = {item.ReferencedSOPInstanceUID for each in series for item in each.ReferencedSOPSequence}
+    assert named == {image.SOPInstanceUID for image in source.datasets} | {seg.SOPInstanceUID}
+
+
+def test_notice_and_remarks_are_comments():
+    """The radiologist reads the notice and what the pipeline says in the report itself."""
+    report, _ = report_of()
+    assert comments(report) == [ResultSettings().notice, "Checked."]
+
+
+def test_nothing_found_is_said_in_words():
+    """An empty mask gives no SEG, no measurement group that a viewer could fail on, and a report that says so."""
+    nothing = segment(mask=np.zeros((6, 20, 24), dtype=np.bool_))
+    report, seg = report_of(findings(nothing, remarks=("No brain was found in these images.",)))
+    assert seg is None
+    assert not any(item.ValueType == "SCOORD" for item in walk(report))
+    assert comments(report) == [
+        ResultSettings().notice,
+        "No brain was found in these images.",
+        "Volume of Brain: 0 ml (not found in these images).",
+        "Algorithm: example 1.0.2.",
+    ]
+
+
+def test_a_pipeline_without_words_still_reports():
+    """Findings without segments, measurements and remarks give a report that says that nothing was found."""
+    report, _ = report_of(Findings(ROLE, ALGORITHM))
+    assert "Brain extraction found nothing in these images." in comments(report)
+
+
+def test_a_measurement_of_what_was_not_found_is_kept_in_words():
+    """A number is never dropped because its segment is empty."""
+    found = findings(segment())
+    more = Findings(ROLE, ALGORITHM, found.segments, (*found.measurements, Measurement(VOLUME, 0.0, ML, "Lesion")))
+    report, _ = report_of(more)
+    assert "Volume of Lesion: 0 ml (not found in these images)." in comments(report)
