@@ -152,7 +152,12 @@ class Pipeline(Protocol):
     settings: Mapping[str, Setting]
 
     def load(self, device: str) -> str:
-        """Load the model on a device ("cpu", "cuda:0"); called once per worker process.
+        """Load the model on a device; called once per worker process.
+
+        Parameters
+        ----------
+        device : str
+            "cpu", "cuda", or "auto": CUDA where there is one.
 
         Returns
         -------

@@ -72,6 +72,8 @@ def load_networks(device: str, folder: Path | None) -> Networks:
 
 
 def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelUnavailable(

@@ -54,6 +54,11 @@ class Incoming:
         """Hex digest of the data set's bytes written so far."""
         return self._digest.hexdigest()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._file is None
+
     def refuse(self, refusal: Refusal) -> None:
         """Note why this object will not be kept; the first reason stands."""
         self.refusal = self.refusal or refusal

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Final, TypeVar
 
 from dicom_node.entities import FactValue
@@ -288,6 +289,8 @@ def _form(keyword: str, table: Mapping[str, Any], *, number: bool) -> Condition:
 def _value(keyword: str, value: Any, *, number: bool) -> FactValue:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise _Fault(f"{keyword}: {value!r} is neither text nor a number")
+    if isinstance(value, float) and not isfinite(value):
+        raise _Fault(f"{keyword}: {value!r} is not a number that values can be compared with")
     if isinstance(value, str) is number:
         wanted = "numbers: write it without quotes" if number else "text: write it in quotes"
         raise _Fault(f"{keyword}: {value!r} can never match, as {keyword} holds {wanted}")

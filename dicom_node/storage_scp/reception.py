@@ -23,7 +23,6 @@ from dicom_node.errors import (
     OutOfResources,
     ProcessingFailure,
     Refusal,
-    SopClassMismatch,
 )
 from dicom_node.instance_store import Incoming, InstanceStore
 from dicom_node.presentation import STORAGE_SOP_CLASSES, acceptable, is_storage
@@ -225,8 +224,6 @@ class Session:
         request, reception = event.request, self._reception
         if part is None:
             raise CannotUnderstand("the request has no data set")
-        if event.context.abstract_syntax != request.AffectedSOPClassUID:
-            part.refuse(SopClassMismatch("SOP class of request and presentation context differ"))
         instance = reception.store.keep(part, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         arrival = reception.arrivals.note_arrival(instance, self._association, reception.clock(), reception.policy)
         self._carried += 1

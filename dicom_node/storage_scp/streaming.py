@@ -14,7 +14,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_node.errors import CannotUnderstand
+from dicom_node.errors import CannotUnderstand, SopClassMismatch
 from dicom_node.instance_store import Incoming, is_uid
 
 #: Called with SOP Class UID, SOP Instance UID and transfer syntax UID; returns where the data set goes.
@@ -51,7 +51,7 @@ class StreamingDimse(DIMSEServiceProvider):
     def __init__(self, association: PeerAssociation, open_part: OpenPart) -> None:
         super().__init__(association)
         self._open_part = open_part
-        self._part: Incoming | None = None
+        self._parts: list[Incoming] = []
 
     @property
     def receiving(self) -> bool:
@@ -67,31 +67,37 @@ class StreamingDimse(DIMSEServiceProvider):
             self._divert(context_id)
 
     def discard(self) -> None:
-        """Remove what an association that is gone left half received."""
-        if self.message is not None and self._part is not None:
-            self._part.discard()
+        """Remove what an association that is gone left half received, or received and never handled."""
+        for part in self._parts:
+            part.discard()
 
     def _divert(self, context_id: int) -> None:
         message = self.message
         if not isinstance(message, C_STORE_RQ) or message._data_set_file is not None:  # noqa: SLF001 - see module
             return
-        command = message.command_set
-        sop_class, sop_instance = (_text(command, keyword) for keyword in _KEYWORDS)
         context = self.assoc._accepted_cx.get(context_id)  # noqa: SLF001 - see module
         if context is None:
             return  # pynetdicom aborts the association over a context that was not accepted
-        syntax = context.transfer_syntax[0]
-        self._part = self._open_part(sop_class, sop_instance, str(syntax))
-        for keyword, text in zip(_KEYWORDS, (sop_class, sop_instance), strict=True):
-            if not is_uid(text):
-                self._part.refuse(CannotUnderstand(f"{keyword} of the request is not a UID"))
-            if not text or len(text) > _MAX_UID:
-                # the response repeats it, and pynetdicom ends the association over one that it cannot encode
-                setattr(command, keyword, _NO_UID)
-        message._data_set_file = StreamingPart(self._part)  # noqa: SLF001 - see module
+        command = message.command_set
+        sop_class, sop_instance = _text(command, "AffectedSOPClassUID"), _text(command, "AffectedSOPInstanceUID")
+        part = self._open_part(sop_class, sop_instance, str(context.transfer_syntax[0]))
+        _refuse_wrong(part, command, sop_class, str(context.abstract_syntax), sop_instance)
+        self._parts = [*(earlier for earlier in self._parts if not earlier.closed), part]
+        message._data_set_file = StreamingPart(part)  # noqa: SLF001 - see module
 
 
-_KEYWORDS: Final = ("AffectedSOPClassUID", "AffectedSOPInstanceUID")
+def _refuse_wrong(part: Incoming, command: Dataset, sop_class: str, context: str, sop_instance: str) -> None:
+    """Refuse a request whose UIDs are wrong, and make them such that pynetdicom can answer it at all.
+
+    It finds the service by the SOP class of the request, and ends the association over a UID that it cannot repeat.
+    """
+    if sop_class != context:
+        part.refuse(SopClassMismatch("SOP class of request and presentation context differ"))
+        command.AffectedSOPClassUID = context
+    if not is_uid(sop_instance):
+        part.refuse(CannotUnderstand("Affected SOP Instance UID of the request is not a UID"))
+    if not sop_instance or len(sop_instance) > _MAX_UID:
+        command.AffectedSOPInstanceUID = _NO_UID
 
 
 def _text(command: Dataset, keyword: str) -> str:

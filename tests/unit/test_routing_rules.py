@@ -127,7 +127,7 @@ CallingAETitle = "MR1"
         ("EchoTime = {}", "the condition is empty"),
         ("EchoTime = []", "the list is empty, so nothing could match it"),
         ("EchoTime = true", "True is neither text nor a number"),
-        ("EchoTime = { not = { at_least = nan } }", "no number is"),
+        ("EchoTime = { not = { at_least = nan } }", "nan is not a number that values can be compared with"),
         ('Orientation = "transversal"', "'transversal' is not one of axial, coronal, sagittal, oblique"),
         ('CallingAETitle = "MR1"', "CallingAETitle belongs to the study; put it under [rule.when]"),
         ('PixelData = "x"', "PixelData holds binary data (VR OB or OW), which rules cannot compare"),

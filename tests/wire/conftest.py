@@ -91,8 +91,8 @@ class Line:
         request.MessageID = 1
         request.Priority = 2
         # past the setters, which would refuse what a broken sender sends
-        request._AffectedSOPClassUID = UID(sop_class) if sop_class else None
-        request._AffectedSOPInstanceUID = UID(sop_instance) if sop_instance else None
+        request._affected_sop_class_uid = UID(sop_class) if sop_class else None
+        request._affected_sop_instance_uid = UID(sop_instance) if sop_instance else None
         if data is not None:
             request.DataSet = BytesIO(data)
         association = self.association
