@@ -29,6 +29,6 @@ def read_nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     start, slope, intercept = struct.unpack("<3f", content[108:120])
     stored = np.frombuffer(content, f"<{_KINDS[kind]}", int(np.prod(shape[1:])), int(start))
     scale, offset = (slope, intercept) if np.isfinite(slope) and slope else (1.0, 0.0)
-    values = stored.reshape(shape[1:], order="F").astype(np.float32) * scale + offset
+    values = np.asarray(stored.reshape(shape[1:], order="F") * scale + offset, np.float32)
     affine = np.vstack([np.array(struct.unpack("<12f", content[280:328])).reshape(3, 4), [0, 0, 0, 1]])
     return values, _RAS_TO_LPS @ affine

@@ -2,7 +2,8 @@
 
 The reference is independent of us from the first byte: dcm2niix converts the DICOM series, and deepbet's own command,
 in a virtual environment of its own, outlines the brain. Masks are compared in patient space, through both affines.
-Ends with 1 if a volume differs by more than 3 %, a Dice is below 0.99, or a series that must give no volume gives one.
+Ends with 1 if a volume differs by more than 3 %, a Dice is below 0.99, or a series that must give no volume gives
+one.
 """
 
 import argparse
@@ -22,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy import ndimage
 
 from bench.nifti import read_nifti
 from dicom_node.errors import DicomNodeError
@@ -189,7 +189,8 @@ def _deepbet(files: list[Path], cli: Path) -> Outlined:
             (series / f"{index:04d}.dcm").symlink_to(file)
         _quietly([cli.with_name("dcm2niix"), "-z", "n", "-b", "n", "-f", "head", "-o", scratch, series])
         mask, start = Path(scratch) / "mask.nii.gz", time.perf_counter()
-        _quietly([cli, "-i", Path(scratch) / "head.nii", "-m", mask, "--no_gpu"])
+        brain = Path(scratch) / "brain.nii.gz"
+        _quietly([cli, "-i", Path(scratch) / "head.nii", "-o", brain, "-m", mask, "--no_gpu"])
         seconds = time.perf_counter() - start
         values, affine = read_nifti(mask)
     inside = values > _HALF
@@ -208,10 +209,9 @@ def _quietly(command: list[Path | str]) -> None:
 def _dice(mine: Outlined, theirs: Outlined) -> float:
     """Return the overlap of two masks; theirs is looked up at the place of each of our voxels."""
     to_theirs = np.linalg.inv(theirs.affine) @ mine.affine
-    looked_up = ndimage.affine_transform(
-        theirs.mask.astype(np.uint8), to_theirs[:3, :3], to_theirs[:3, 3], mine.mask.shape, order=0
-    )
-    both = np.count_nonzero(mine.mask & (looked_up > 0))
+    places = np.rint(np.argwhere(mine.mask) @ to_theirs[:3, :3].T + to_theirs[:3, 3]).astype(int)
+    there = places[((places >= 0) & (places < theirs.mask.shape)).all(axis=1)]
+    both = np.count_nonzero(theirs.mask[tuple(there.T)])
     return 2 * both / (np.count_nonzero(mine.mask) + np.count_nonzero(theirs.mask))
 
 

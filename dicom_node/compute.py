@@ -69,11 +69,18 @@ class Compute:
         A folder for the engine's own temporary files.
     on_progress : callable (job id, share done 0 to 1, words)
         Called in a thread of the engine; must be quick.
+    preload : str
+        A module that every worker process imports when it starts, so that its first job need not.
     """
 
     def __init__(
-        self, settings: ComputeSettings, scratch: Path, on_progress: Callable[[int, float, str], None]
+        self,
+        settings: ComputeSettings,
+        scratch: Path,
+        on_progress: Callable[[int, float, str], None],
+        preload: str = "",
     ) -> None:
+        self._preload = [preload] if preload else []
         self._settings = settings
         self._scratch = scratch
         self._on_progress = on_progress
@@ -116,6 +123,7 @@ class Compute:
             "worker_dashboard_address": None,
             "silence_logs": False,
             "local_directory": str(self._scratch),
+            "preload": self._preload,
         }
 
     def _worker_environment(self) -> dict[str, str]:

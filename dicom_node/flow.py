@@ -194,10 +194,6 @@ class Flow:
             empty_frames=bool(wanted & set(job.destinations)),
         )
 
-    def note_progress(self, job_id: int, share: float, step: str) -> None:
-        """Keep how far a job is; called by the compute engine."""
-        self._ledger.jobs.note_progress(job_id, share, step)
-
     def collect(self) -> None:
         """Record the jobs that ended, and stop those that somebody cancelled."""
         for ended in self._compute.collect():

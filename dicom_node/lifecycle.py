@@ -6,7 +6,7 @@ repeats the guard in its WHERE clauses, so two processes can never both make the
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from dicom_node.errors import TransitionForbidden
 
@@ -73,9 +73,12 @@ class DeliveryEvent(StrEnum):
 State = StudyState | JobState | DeliveryState
 Event = StudyEvent | JobEvent | DeliveryEvent
 
-TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
+# One table for each machine: a held job and a held delivery are the same word, and so would be the same key.
+STUDY_TRANSITIONS: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
     (StudyState.RECEIVING, StudyEvent.CLOSED): StudyState.COMPLETE,
     (StudyState.COMPLETE, StudyEvent.VERDICTS_RECORDED): StudyState.ROUTED,
+}
+JOB_TRANSITIONS: Final[Mapping[tuple[JobState, JobEvent], JobState]] = {
     (JobState.QUEUED, JobEvent.STARTED): JobState.RUNNING,
     (JobState.QUEUED, JobEvent.CANCEL_ASKED): JobState.CANCELLED,
     (JobState.RUNNING, JobEvent.FINISHED): JobState.DONE,
@@ -86,6 +89,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (JobState.HELD, JobEvent.RETRY_ASKED): JobState.QUEUED,
     (JobState.HELD, JobEvent.CANCEL_ASKED): JobState.CANCELLED,
     (JobState.CANCELLED, JobEvent.RETRY_ASKED): JobState.QUEUED,
+}
+DELIVERY_TRANSITIONS: Final[Mapping[tuple[DeliveryState, DeliveryEvent], DeliveryState]] = {
     (DeliveryState.WAITING, DeliveryEvent.STARTED): DeliveryState.SENDING,
     (DeliveryState.WAITING, DeliveryEvent.RETRY_ASKED): DeliveryState.WAITING,
     (DeliveryState.WAITING, DeliveryEvent.CANCEL_ASKED): DeliveryState.CANCELLED,
@@ -97,6 +102,14 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (DeliveryState.HELD, DeliveryEvent.CANCEL_ASKED): DeliveryState.CANCELLED,
     (DeliveryState.CANCELLED, DeliveryEvent.RETRY_ASKED): DeliveryState.WAITING,
 }
+_TRANSITIONS: Final[Mapping[type[State] | type[Event], Mapping[tuple[Any, Any], State]]] = {
+    StudyState: STUDY_TRANSITIONS,
+    StudyEvent: STUDY_TRANSITIONS,
+    JobState: JOB_TRANSITIONS,
+    JobEvent: JOB_TRANSITIONS,
+    DeliveryState: DELIVERY_TRANSITIONS,
+    DeliveryEvent: DELIVERY_TRANSITIONS,
+}
 
 
 def after(state: State, event: Event) -> State:
@@ -107,12 +120,12 @@ def after(state: State, event: Event) -> State:
     TransitionForbidden
         If the table has no line for it.
     """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise TransitionForbidden(f"'{event}' cannot happen to what is {state}") from None
+    table = _TRANSITIONS[type(state)]
+    if table is not _TRANSITIONS[type(event)] or (state, event) not in table:
+        raise TransitionForbidden(f"'{event}' cannot happen to what is {state}")
+    return table[state, event]
 
 
 def before(event: Event) -> tuple[State, ...]:
     """Return every state in which an event may happen: the guard for a WHERE clause."""
-    return tuple(state for state, happened in TRANSITIONS if happened is event)
+    return tuple(state for state, happened in _TRANSITIONS[type(event)] if happened is event)

@@ -10,7 +10,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from dicom_node import __version__, catalogue
+from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
 from dicom_node.errors import Failure
 from dicom_node.flow import Flow, Rules
@@ -100,7 +100,7 @@ class Node:
         swept = store.sweep()
         self._ledger = open_ledger(ledger_url(settings))
         scratch = settings.node.data / "scratch"
-        compute = Compute(settings.compute, scratch, self._ledger.jobs.note_progress)
+        compute = Compute(settings.compute, scratch, self._ledger.jobs.note_progress, preload=task.__name__)
         flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
         flow.take_back(starting=True)
         self._scp = StorageSCP(

@@ -5,6 +5,7 @@ peer is never read: it may quote patient data.
 """
 
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association as PeerAssociation
@@ -193,14 +195,16 @@ class StorageSCU:
         refused = _not_accepted(association, name, item)
         if refused:
             return Outcome(item.sop_instance_uid, Verdict.PERMANENT, None, refused)
+        if not association.is_established:
+            return Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, f"{peer} ended the association")
         try:
             size = item.path.stat().st_size
             association.dimse_timeout = self._timeout + size / _SLOWEST_BYTES_A_SECOND
             status = association.send_c_store(item.path, msg_id=message_id).get("Status")
         except RuntimeError:
-            reason = f"{peer} ended the association"
-            return Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, reason)
-        except (OSError, ValueError, AttributeError) as error:
+            # it ended between the two lines above
+            return Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, f"{peer} ended the association")
+        except (OSError, ValueError, AttributeError, InvalidDicomError, EOFError, struct.error) as error:
             reason = f"{item.path} cannot be read as a DICOM file ({type(error).__name__}); is the store damaged?"
             return Outcome(item.sop_instance_uid, Verdict.PERMANENT, None, reason)
         if status is None:
@@ -225,20 +229,25 @@ class StorageSCU:
                 association.release()
 
     def _requested(self, peer: Peer, contexts: list[PresentationContext]) -> PeerAssociation:
-        entity = self._entity()
+        lines: list[socket.socket] = []
         try:
-            association = entity.associate(
+            association = self._entity().associate(
                 peer.host,
                 peer.port,
                 contexts,
                 ae_title=str(peer.ae_title),
                 max_pdu=_MAXIMUM_PDU,
-                evt_handlers=[(evt.EVT_CONN_OPEN, _prepare_socket, [self._timeout])],
+                evt_handlers=[
+                    (evt.EVT_ACSE_SENT, _remember_socket, [lines]),
+                    (evt.EVT_CONN_OPEN, _prepare_socket, [self._timeout]),
+                ],
             )
         except OSError as error:
             raise PeerUnreachable(f"{peer.host} is not known here ({error.strerror}): check host and DNS") from error
         if association.is_established:
             return association
+        for line in lines:
+            line.close()
         if association.rejected_contexts:
             # accepted, but with none of the contexts: pynetdicom has ended it already
             return association
@@ -265,6 +274,13 @@ class StorageSCU:
         # counts while nothing comes in, so also while an answer is awaited: the DIMSE timeout must come first
         entity.network_timeout = None
         return entity
+
+
+def _remember_socket(event: evt.Event, lines: list[socket.socket]) -> None:
+    # pynetdicom drops, unclosed, a socket that could not connect; this event comes before it tries
+    wrapped = event.assoc.dul.socket
+    if wrapped is not None and wrapped.socket is not None and not lines:
+        lines.append(wrapped.socket)
 
 
 def _prepare_socket(event: evt.Event, timeout: float) -> None:

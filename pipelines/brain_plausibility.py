@@ -79,7 +79,7 @@ def evidence(image: NDArray[np.float32], mask: _Mask, found: Outline, spacing: S
     return Evidence(
         volume_ml=count * float(np.prod(spacing)) / 1000,
         surroundings=_surroundings(image, mask, spacing),
-        uncertain=unsure / count,
+        uncertain=float(unsure / count),
         cut=_cut(mask, spacing),
     )
 
@@ -108,7 +108,7 @@ def _cut(mask: _Mask, spacing: Spacing) -> float:
         ends = area * (np.count_nonzero(plane[0]) + np.count_nonzero(plane[-1]))
         surface += area * np.count_nonzero(plane[1:] != plane[:-1]) + ends
         edge += ends
-    return edge / surface
+    return float(edge / surface)
 
 
 def doubts(seen: Evidence, minimum_ml: float, maximum_ml: float) -> list[str]:

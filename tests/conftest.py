@@ -91,8 +91,10 @@ def missing() -> Callable[[str], NoReturn]:
 
 def _find_tool(name: str, package: str) -> Path:
     """Return the path of an external program; a test without it is skipped, and fails under CI."""
-    beside_python = str(Path(sys.executable).parent)
-    places = (beside_python, os.environ.get("PATH", os.defpath), "/usr/sbin")
+    ours = str(Path(sys.executable).parent)
+    others = [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if place != ours]
+    # pynetdicom puts programs with DCMTK's names beside Python; dicom3tools puts newer ones there than Debian has
+    places = [*others, "/usr/sbin"] if package == "dcmtk" else [ours, *others, "/usr/sbin"]
     found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
         _missing(f"the program {name} is missing: `make setup-test` installs {package}")

@@ -80,9 +80,7 @@ def _reread(dataset: Dataset) -> Dataset:
     return dcmread(BytesIO(buffer.getvalue()))
 
 
-def affine_of(
-    orientation: Sequence[float], spacing: Sequence[float], origin: Sequence[float]
-) -> NDArray[np.float64]:
+def affine_of(orientation: Sequence[float], spacing: Sequence[float], origin: Sequence[float]) -> NDArray[np.float64]:
     """Return float64, 4 x 4, right-handed, (slice, row, column) to LPS mm; spacing is (slice, row, column) in mm."""
     along_row, along_column = np.array(orientation[:3]), np.array(orientation[3:])
     affine = np.eye(4)

@@ -31,12 +31,14 @@ FLOORS: Final[Mapping[str, int]] = {
     "results": 3,
     "storage_scp": 3,
     "storage_scu": 3,
+    "study_folder": 3,
     "task": 4,
     "admin": 5,
     "flow": 5,
     "node": 6,
-    "__main__": 7,
     "demo": 7,
+    "commands": 8,
+    "__main__": 9,
 }
 #: Everybody may know who we are: version and implementation UID.
 _GROUND: Final = "__init__"

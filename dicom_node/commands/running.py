@@ -162,6 +162,7 @@ def _performed(
             node_name=settings.node.name,
             results=settings.results,
             device=settings.compute.device,
+            preview=True,
         )
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True, disable=quiet) as shown:

@@ -91,7 +91,8 @@ def draw(results: Sequence[Returned], sources: Sequence[Path], path: Path) -> Pa
 
 def result_table(results: Sequence[Returned], picture: Path | None) -> Table:
     """Return what came back as a table for a terminal."""
-    table = Table("what came back", "", title="Result", title_justify="left")
+    table = Table("what came back", title="Result", title_justify="left")
+    table.add_column("", overflow="fold")  # a path that is cut short cannot be opened
     for result in results:
         table.add_row(sop_class_name(str(result.dataset.SOPClassUID)), str(result.path))
     for volume in measured_volumes(results):

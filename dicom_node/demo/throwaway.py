@@ -18,7 +18,6 @@ from dicom_node.settings import (
 #: What the demo's scanner calls itself.
 SCANNER: Final = "SCANNER"
 PACS: Final = "test PACS"
-_PACS_AE: Final = "ORTHANC"
 #: The demo needs tens of megabytes; a laptop that is nearly full should still run it.
 _FREE_SPACE_MIB: Final = 256
 

@@ -59,6 +59,7 @@ class InstanceStore:
         for folder in (self.receive_folder, root / "instances", root / "results", root / "quarantine"):
             folder.mkdir(parents=True, exist_ok=True)
         _sync(root)
+        self._durable: set[Path] = set()
 
     def ensure_space(self) -> None:
         """Return if there is room.
@@ -116,7 +117,7 @@ class InstanceStore:
         relative = f"instances/{identity.study_instance_uid}/{identity.series_instance_uid}/{name}"
         try:
             size = part.path.stat().st_size
-            _publish(part.path, self.root / relative, self.root)
+            self._publish(part.path, self.root / relative)
         except OSError as error:
             raise disk_trouble(self.root, error) from error
         return InstanceRef(
@@ -149,7 +150,7 @@ class InstanceStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             target.with_suffix(".txt").write_text("\n".join(lines) + "\n", "utf-8")
-            _publish(part, target, self.root)
+            self._publish(part, target)
         except OSError as error:
             log.exception("bytes not quarantined", reason=error.strerror, path=str(part))
             return part
@@ -181,11 +182,25 @@ class InstanceStore:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                _publish(part, self.root / relative, self.root)
+                self._publish(part, self.root / relative)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise disk_trouble(self.root, error) from error
         return relative
+
+    def _publish(self, part: Path, target: Path) -> None:
+        """Rename a finished file into place and make every folder entry on the way durable."""
+        new = [folder for folder in self._folders(target) if folder not in self._durable or not folder.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(target)
+        _sync(target.parent)
+        for folder in new:
+            _sync(folder.parent)
+        # only now: another thread in the same new folder must not rely on an entry that is not yet on disk
+        self._durable.update(new)
+
+    def _folders(self, target: Path) -> list[Path]:
+        return [folder for folder in target.parents if self.root in folder.parents]
 
     def sweep(self) -> int:
         """Remove what unfinished receptions of a former run left; return how many files that were."""
@@ -209,17 +224,6 @@ def _removed(part: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _publish(part: Path, target: Path, root: Path) -> None:
-    """Rename a finished file into place and make every folder entry on the way durable."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(target)
-    folder = target.parent
-    # every level, each time: another thread may have made a folder and not yet synced its entry
-    while folder != root:
-        _sync(folder)
-        folder = folder.parent
 
 
 def _sync(folder: Path) -> None:

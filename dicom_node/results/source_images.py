@@ -7,9 +7,11 @@ from typing import Final
 
 from pydicom import DataElement, Dataset
 from pydicom.tag import BaseTag
+from pydicom.valuerep import DS
 
 from dicom_node.geometry import SourceSeries
 
+_DS_LENGTH: Final = 16
 _REFERENCED_SOP_CLASS_UID: Final = BaseTag(0x00081150)
 _REFERENCED_SOP_INSTANCE_UID: Final = BaseTag(0x00081155)
 
@@ -70,8 +72,17 @@ def _need(dataset: Dataset, frame: int, group: str, keyword: str) -> DataElement
 def _find(dataset: Dataset, frame: int, group: str, keyword: str) -> DataElement | None:
     for holder in _holders(dataset, frame, group):
         if keyword in holder:
-            return deepcopy(holder[keyword])
+            return _valid(holder[keyword])
     return None
+
+
+def _valid(element: DataElement) -> DataElement:
+    """Return a copy, character by character; only numbers too long for VR DS (PS3.5 6.2) are cut, at 1e-10 mm."""
+    values = element.value if element.VM > 1 else [element.value]
+    if all(len(str(value)) <= _DS_LENGTH for value in values):
+        return deepcopy(element)
+    fitting = [DS(float(value), auto_format=True) for value in values]
+    return DataElement(element.tag, "DS", fitting if element.VM > 1 else fitting[0])
 
 
 def _holders(dataset: Dataset, frame: int, group: str) -> Iterator[Dataset]:

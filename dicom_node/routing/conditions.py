@@ -19,9 +19,7 @@ from math import isclose
 from typing import Final
 
 from dicom_node.entities import FactValue
-
-#: A pattern is searched in this many first characters of a value.
-SEARCHED_CHARACTERS: Final = 256
+from dicom_node.routing.patterns import SEARCHED_CHARACTERS
 
 
 class Outcome(StrEnum):

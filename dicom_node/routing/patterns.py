@@ -7,14 +7,18 @@ text that a sender chose. Such patterns are refused when the rules are read.
 import re
 from typing import Final
 
+#: A pattern is searched in this many first characters of a value; VR LO holds at most 64.
+SEARCHED_CHARACTERS: Final = 128
 _LONGEST_PATTERN: Final = 200
-_MOST_OPEN_REPEATS: Final = 4
+#: The most ways of matching that a search may have to try from one character: three open repeats and no choices.
+_MOST_WAYS: Final = SEARCHED_CHARACTERS**3
 _TOKEN: Final = re.compile(
     r"""\\.                        # an escaped character
       | \[\^?\]?(?:\\.|[^\]\\])*\]   # a set of characters
       | \((?:\?(?:P?<[A-Za-z_]\w*>|[:=!]|<[=!]|[aiLmsux-]+:?))?   # a group opens
       | \)
-      | \{\d*,?\d*\} | [*+?|]
+      | (?:\{\d*,?\d*\}|[*+?])[?+]?   # a repeat, greedy or not
+      | \|
       | .""",
     re.VERBOSE | re.DOTALL,
 )
@@ -32,15 +36,13 @@ def pattern_fault(pattern: str) -> str:
 
 
 def _runaway(pattern: str) -> str:
-    """Walk through a valid pattern, remembering for each open group whether it can match in several ways."""
+    """Walk through a valid pattern, counting the ways in which it can match; groups know if theirs are several."""
     groups = [False]
     closed = False  # the group that ended just before this part can match in several ways
-    repeats = 0
+    ways = 1
     for part in _TOKEN.findall(pattern):
-        open_repeat = part in ("*", "+") or (part.startswith("{") and part.endswith(",}"))
-        varies = open_repeat or part in ("?", "|") or (part.startswith("{") and "," in part)
-        repeats += open_repeat
-        if closed and (open_repeat or part.startswith("{")) and part != "{":
+        choices = _choices(part)
+        if closed and part[0] in "*+{" and part != "{":
             return "repeats a group that can itself match in several ways; its search might never end"
         closed = part == ")" and groups[-1]
         if part == ")":
@@ -48,6 +50,18 @@ def _runaway(pattern: str) -> str:
             groups[-1] = groups[-1] or inner
         elif part.startswith("("):
             groups.append(False)
-        elif varies:
+        elif part == "|" and len(groups) == 1:
+            ways = 1  # another pattern begins, tried after this one
+        elif choices > 1:
             groups[-1] = True
-    return f"has more than {_MOST_OPEN_REPEATS} of * and +" if repeats > _MOST_OPEN_REPEATS else ""
+            ways *= choices
+        if ways > _MOST_WAYS:
+            return "has too many repeats and choices; its search might take too long"
+    return ""
+
+
+def _choices(part: str) -> int:
+    """Return how many ways one part of a pattern adds: a repeat as many as there are characters to search."""
+    if part[0] in "*+" or (part[0] == "{" and "," in part):
+        return SEARCHED_CHARACTERS
+    return 2 if part[0] in "?|" else 1

@@ -94,7 +94,7 @@ class NodeSettings(_Section):
     ae_title: AeTitleText = "DICOM_NODE"
     data: Path = Path("../var/node")
     rules: Path = Path("rules.toml")
-    tick_seconds: Annotated[float, Strict(), _between(0.01, 60)] = 0.2
+    tick_seconds: Annotated[float, Strict(), _between(0.01, 60)] = 0.1
 
 
 class ReceptionSettings(_Section):

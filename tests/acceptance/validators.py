@@ -84,7 +84,7 @@ def _plain(line: str) -> str:
 
 
 def segment_volumes(path: Path, folder: Path) -> list[PatientVolume]:
-    """Return every segment of a SEG as dcmqi's `segimage2itkimage` reads it, by segment number; writes to a folder."""
+    """Return every segment of a SEG as dcmqi's `segimage2itkimage` reads it, by number; writes to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [_tool("segimage2itkimage", "the Python package dcmqi"), "--inputDICOM", path]
     _run([*command, "--outputDirectory", folder, "--prefix", "segment"], must_succeed=True)
@@ -134,7 +134,9 @@ def tid1500(path: Path, folder: Path) -> dict[str, Any]:
 def measured(report: dict[str, Any]) -> dict[tuple[str, str, str], float]:
     """Return (tracking identifier, quantity, unit) to value for every measurement of a report that dcmqi read."""
     return {
-        (group["TrackingIdentifier"], item["quantity"]["CodeMeaning"], item["units"]["CodeValue"]): float(item["value"])
+        (group["TrackingIdentifier"], item["quantity"]["CodeMeaning"], item["units"]["CodeValue"]): float(
+            item["value"]
+        )
         for group in report["Measurements"]
         for item in group.get("measurementItems", [])
     }

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from scipy import ndimage
 
+from dicom_node.geometry import SourceSeries
 from dicom_node.results import build, check, encode
 from dicom_node.results.outline import FEWEST_POINTS, MOST_POINTS, outlines
 from tests.results_cases import ROLE, findings, run_context, segment, source_series
+
+Mask = NDArray[np.bool_]
 
 angles = st.floats(-180, 180)
 lengths = st.floats(0.3, 6).map(lambda value: round(value, 4))
@@ -32,7 +35,7 @@ def orientation_of(yaw: float, pitch: float, roll: float) -> tuple[float, ...]:
 
 
 @st.composite
-def cases(draw):
+def cases(draw: st.DrawFn) -> tuple[SourceSeries, Mask]:
     shape = draw(shapes)
     mask = draw(arrays.arrays(np.bool_, shape).filter(np.any))
     source = source_series(
@@ -63,7 +66,7 @@ def seg_points(seg: Dataset) -> NDArray[np.float64]:
 
 @SLOW
 @given(cases())
-def test_every_voxel_lies_on_its_source_voxel(case):
+def test_every_voxel_lies_on_its_source_voxel(case: tuple[SourceSeries, Mask]) -> None:
     """Any oblique geometry, classic or Enhanced: each SEG voxel is within 1e-3 mm of the voxel that was found."""
     source, mask = case
     objects = build(findings(segment(mask=mask)), {ROLE: source}, run_context())
@@ -77,7 +80,7 @@ def test_every_voxel_lies_on_its_source_voxel(case):
 
 @SLOW
 @given(cases(), st.booleans())
-def test_the_same_job_gives_the_same_bytes(case, empty_frames):
+def test_the_same_job_gives_the_same_bytes(case: tuple[SourceSeries, Mask], empty_frames: bool) -> None:
     """Built twice from the same findings, files are identical: sending again is harmless."""
     source, mask = case
     run = run_context(empty_frames=empty_frames)
@@ -89,7 +92,7 @@ def test_the_same_job_gives_the_same_bytes(case, empty_frames):
 
 @settings(max_examples=200, deadline=None)
 @given(arrays.arrays(np.bool_, st.tuples(st.just(1), st.integers(1, 8), st.integers(1, 8))).filter(np.any))
-def test_an_outline_encloses_the_largest_component(mask):
+def test_an_outline_encloses_the_largest_component(mask: Mask) -> None:
     """The outline's area is that of the largest component with its holes filled, less its cut corners."""
     outline, _ = outlines(mask)
     points = outline.points

@@ -177,7 +177,7 @@ def test_a_verdict_fires_exactly_if_its_answers_say_so(received: list[ReceivedHe
 @given(_ANY_CONDITION, st.lists(st.one_of(_TEXTS, _NUMBERS), max_size=4).map(tuple), st.booleans())
 def test_denying_never_agrees_with_what_it_denies(
     condition: Condition, values: tuple[str | int | float, ...], every: bool
-) -> None:  # noqa: E501
+) -> None:
     """A condition and its denial are never both fulfilled, and what is missing stays missing."""
     plain, denied = judge(condition, values, every=every), judge(Not(condition), values, every=every)
     assert not plain == denied == Outcome.YES

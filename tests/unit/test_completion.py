@@ -68,9 +68,7 @@ def test_an_unfinished_study_says_for_how_long_it_waits() -> None:
 
 
 _times = st.floats(0, 1000, allow_nan=False)
-_states = st.one_of(
-    st.just(_OPEN), st.builds(AssociationState, st.sampled_from(AssociationEnd), _times.map(lambda time: time))
-)
+_states = st.one_of(st.just(_OPEN), st.builds(AssociationState, st.sampled_from(AssociationEnd), _times))
 _any_arrivals = st.builds(
     StudyArrivals, st.integers(1, 999), _times, st.lists(_states, max_size=4).map(tuple), _times
 )

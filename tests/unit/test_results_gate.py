@@ -1,6 +1,6 @@
 """The gate refuses every kind of wrong object: for each check there is one that it stops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def source_reference(dataset: Dataset) -> Dataset:
     return frame(dataset).DerivationImageSequence[0].SourceImageSequence[0]
 
 
-def walk(item: Dataset):
+def walk(item: Dataset) -> Iterator[Dataset]:
     for child in item.get("ContentSequence", ()):
         yield child
         yield from walk(child)
@@ -97,7 +97,10 @@ def _next_image(dataset: Dataset, source: SourceSeries) -> None:
 
 def _moved(dataset: Dataset, _: SourceSeries) -> None:
     position = frame(dataset).PlanePositionSequence[0]
-    position.ImagePositionPatient = [float(position.ImagePositionPatient[0]) + 0.002, *position.ImagePositionPatient[1:]]
+    position.ImagePositionPatient = [
+        float(position.ImagePositionPatient[0]) + 0.002,
+        *position.ImagePositionPatient[1:],
+    ]
 
 
 def _turned(dataset: Dataset, _: SourceSeries) -> None:
@@ -157,9 +160,9 @@ def _foreign_evidence(dataset: Dataset, _: SourceSeries) -> None:
 
 
 def _other_source_series(dataset: Dataset, _: SourceSeries) -> None:
-    next(
-        item for item in walk(dataset) if item.ConceptNameCodeSequence[0].CodeValue == "121232"
-    ).UID = derived_uid("other")
+    next(item for item in walk(dataset) if item.ConceptNameCodeSequence[0].CodeValue == "121232").UID = derived_uid(
+        "other"
+    )
 
 
 def _no_outlines(dataset: Dataset, _: SourceSeries) -> None:
@@ -265,7 +268,7 @@ def refusal(objects: tuple[BuiltObject, ...], source: SourceSeries) -> str:
 
 
 @pytest.mark.parametrize(("kind", "name", "change", "said"), CASES)
-def test_a_corrupted_object_is_refused_with_its_reason(kind, name, change, said):
+def test_a_corrupted_object_is_refused_with_its_reason(kind: str, name: str, change: Corrupt, said: str) -> None:
     """One fault, and the object stays here; the sentence names the check and what is wrong."""
     source = source_series()
     objects = built(source)
@@ -276,13 +279,13 @@ def test_a_corrupted_object_is_refused_with_its_reason(kind, name, change, said)
     assert said in said_by_gate
 
 
-def test_every_check_has_an_object_that_it_refuses():
+def test_every_check_has_an_object_that_it_refuses() -> None:
     """A check that nothing fails proves nothing."""
     tried = {(kind, name) for kind, name, _, _ in CASES}
     assert tried == {(kind, name) for kind, checks in CHECKS.items() for name in checks}
 
 
-def test_refusals_hold_no_patient_data():
+def test_refusals_hold_no_patient_data() -> None:
     """Which attribute differs is logged; what it holds never is."""
     source = source_series()
     objects = built(source)
@@ -293,7 +296,7 @@ def test_refusals_hold_no_patient_data():
     assert not any(secret in said for secret in ("Secret", "Müller", "P-1"))
 
 
-def test_an_enhanced_source_needs_frame_numbers():
+def test_an_enhanced_source_needs_frame_numbers() -> None:
     """PS3.3 Table 10-3: a reference to a multi-frame image without its frame could mean any slice."""
     source = source_series(enhanced=True)
     objects = built(source)
@@ -304,7 +307,7 @@ def test_an_enhanced_source_needs_frame_numbers():
     assert "that it does not have" in refusal(objects, source)
 
 
-def test_two_results_never_share_a_series_or_uid():
+def test_two_results_never_share_a_series_or_uid() -> None:
     """Viewers show only the last object of a series; an archive keeps only one of a UID."""
     source = source_series()
     seg, report = built(source)
@@ -314,7 +317,7 @@ def test_two_results_never_share_a_series_or_uid():
     assert "SOPInstanceUID is that of another result" in refusal((seg, seg, report), source)
 
 
-def test_uids_must_be_uids():
+def test_uids_must_be_uids() -> None:
     """PS3.5 9.1: no leading zeros, at most 64 characters."""
     source = source_series()
     objects = built(source)
@@ -323,7 +326,7 @@ def test_uids_must_be_uids():
     assert "is not a UID" in refusal(objects, source)
 
 
-def test_source_images_of_two_patients_are_refused():
+def test_source_images_of_two_patients_are_refused() -> None:
     """A series into which another patient's image strayed gives no result at all."""
     source = source_series()
     objects = built(source)
@@ -331,7 +334,7 @@ def test_source_images_of_two_patients_are_refused():
     assert "the source images disagree on PatientID" in refusal(objects, source)
 
 
-def test_source_images_of_two_studies_are_refused():
+def test_source_images_of_two_studies_are_refused() -> None:
     """So does a series whose images belong to two studies."""
     source = source_series()
     objects = built(source)
@@ -339,7 +342,7 @@ def test_source_images_of_two_studies_are_refused():
     assert f"the images of {ROLE} belong to several studies" in refusal(objects, source)
 
 
-def test_a_mask_from_another_volume_is_refused():
+def test_a_mask_from_another_volume_is_refused() -> None:
     """The frames must lie on the volume that was analysed, not only on the images that they name."""
     source = source_series()
     objects = built(source)
@@ -347,7 +350,7 @@ def test_a_mask_from_another_volume_is_refused():
     assert "of the volume which was analysed" in refusal(objects, replace(source, volume=other.volume))
 
 
-def test_an_object_of_an_unknown_series_is_refused():
+def test_an_object_of_an_unknown_series_is_refused() -> None:
     """What does not even name a series that it was made from cannot be judged, so it stays here."""
     source = source_series()
     objects = built(source)
@@ -355,11 +358,11 @@ def test_an_object_of_an_unknown_series_is_refused():
     assert "SEG: refers to no series that it was made from" in refusal(objects, source)
 
 
-def test_nothing_is_not_a_result():
+def test_nothing_is_not_a_result() -> None:
     """An empty list of objects is a fault of the builder, not a clean bill."""
     assert "nothing was built" in refusal((), source_series())
 
 
-def test_the_transfer_syntax_is_as_built():
+def test_the_transfer_syntax_is_as_built() -> None:
     """PS3.5 A.2: both objects are Explicit VR Little Endian, as viewers and archives want SEG."""
     assert {each.transfer_syntax_uid for each in built(source_series())} == {ExplicitVRLittleEndian}

@@ -1,5 +1,7 @@
 """The preview shows the planes as a radiologist sees them."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -15,7 +17,7 @@ def outline_box(picture: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns.min()), int(columns.max()), int(rows.min()), int(rows.max())
 
 
-def test_planes_are_true_to_mm_and_seen_from_the_feet(tmp_path):
+def test_planes_are_true_to_mm_and_seen_from_the_feet(tmp_path: Path) -> None:
     """A finding at the patient's right front top is drawn left and up in the axial plane, in mm proportions."""
     # sagittal slices from right to left, columns run to the back, rows to the feet
     source = source_series((30, 20, 24), SAGITTAL, spacing=(2.0, 3.0, 1.0))
@@ -33,7 +35,7 @@ def test_planes_are_true_to_mm_and_seen_from_the_feet(tmp_path):
     assert abs((bottom - top + 1) - 6 * scale) <= 2
 
 
-def test_a_preview_without_findings_is_drawn_too(tmp_path):
+def test_a_preview_without_findings_is_drawn_too(tmp_path: Path) -> None:
     """Nothing found is a result: its picture shows the middle of the head and the notice."""
     path = tmp_path / "preview.png"
     preview_png(findings(), source_series(), path, notice="A notice")

@@ -1,5 +1,6 @@
 """An SR says in TID 1500 what was measured, where, and by what."""
 
+from collections.abc import Iterator
 from io import BytesIO
 
 import highdicom as hd
@@ -9,12 +10,15 @@ from pydicom import Dataset, dcmread
 
 from dicom_node import MANUFACTURER
 from dicom_node.contract import Findings, Measurement
-from dicom_node.results import build, check, encode
+from dicom_node.geometry import SourceSeries
+from dicom_node.results import RunContext, build, check, encode
 from dicom_node.settings import ResultSettings
 from tests.results_cases import ALGORITHM, ML, ROLE, VOLUME, findings, run_context, segment, source_series
 
 
-def report_of(found=None, source=None, run=None) -> tuple[Dataset, Dataset | None]:
+def report_of(
+    found: Findings | None = None, source: SourceSeries | None = None, run: RunContext | None = None
+) -> tuple[Dataset, Dataset | None]:
     """Build, pass the gate, encode and read again: the SR, and the SEG if there is one."""
     source = source or source_series()
     objects = build(found or findings(segment()), {ROLE: source}, run or run_context())
@@ -23,17 +27,17 @@ def report_of(found=None, source=None, run=None) -> tuple[Dataset, Dataset | Non
     return read["SR"], read.get("SEG")
 
 
-def walk(item):
+def walk(item: Dataset) -> Iterator[Dataset]:
     for child in item.get("ContentSequence", ()):
         yield child
         yield from walk(child)
 
 
-def comments(report) -> list[str]:
+def comments(report: Dataset) -> list[str]:
     return [item.TextValue for item in walk(report) if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
 
 
-def test_an_independent_reader_finds_the_volume_and_its_segment():
+def test_an_independent_reader_finds_the_volume_and_its_segment() -> None:
     """Highdicom reads one volumetric group: its volume in ml, its finding, and the segment it measured."""
     report, seg = report_of()
     content = hd.sr.srread(BytesIO(encode_again(report))).content
@@ -46,14 +50,14 @@ def test_an_independent_reader_finds_the_volume_and_its_segment():
     assert group.tracking_uid == seg.SegmentSequence[0].TrackingUID
 
 
-def encode_again(dataset) -> bytes:
+def encode_again(dataset: Dataset) -> bytes:
     buffer = BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
-def test_each_volumetric_group_has_outlines_with_its_tracking_uid(enhanced):
+def test_each_volumetric_group_has_outlines_with_its_tracking_uid(enhanced: bool) -> None:
     """Viewers that need coordinates find them: closed, on the slice where the mask is largest, and on another."""
     source = source_series(enhanced=enhanced)
     report, _ = report_of(source=source)
@@ -75,7 +79,7 @@ def test_each_volumetric_group_has_outlines_with_its_tracking_uid(enhanced):
     assert area.value == pytest.approx((96 + 9 - 0.5) * 0.9)
 
 
-def test_the_device_and_the_algorithm_are_named():
+def test_the_device_and_the_algorithm_are_named() -> None:
     """PS3.16 TID 1004 and 4019: which node, which software, which weights."""
     report, _ = report_of()
     texts = [item.TextValue for item in walk(report) if item.ValueType == "TEXT"]
@@ -83,7 +87,7 @@ def test_the_device_and_the_algorithm_are_named():
         assert text in texts
 
 
-def test_it_is_complete_unverified_and_preliminary():
+def test_it_is_complete_unverified_and_preliminary() -> None:
     """PS3.3 C.17.2: nobody has reviewed what a machine found."""
     report, _ = report_of()
     assert (report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag) == (
@@ -93,7 +97,7 @@ def test_it_is_complete_unverified_and_preliminary():
     )
 
 
-def test_evidence_names_every_image_that_was_analysed_and_the_seg():
+def test_evidence_names_every_image_that_was_analysed_and_the_seg() -> None:
     """PS3.3 C.17.2.3: source images of every role, and the SEG, each in its own series."""
     source = source_series()
     report, seg = report_of(source=source)
@@ -102,13 +106,13 @@ def test_evidence_names_every_image_that_was_analysed_and_the_seg():
     assert named == {image.SOPInstanceUID for image in source.datasets} | {seg.SOPInstanceUID}
 
 
-def test_notice_and_remarks_are_comments():
+def test_notice_and_remarks_are_comments() -> None:
     """The radiologist reads the notice and what the pipeline says in the report itself."""
     report, _ = report_of()
     assert comments(report) == [ResultSettings().notice, "Checked."]
 
 
-def test_nothing_found_is_said_in_words():
+def test_nothing_found_is_said_in_words() -> None:
     """An empty mask gives no SEG, no measurement group that a viewer could fail on, and a report that says so."""
     nothing = segment(mask=np.zeros((6, 20, 24), dtype=np.bool_))
     report, seg = report_of(findings(nothing, remarks=("No brain was found in these images.",)))
@@ -122,13 +126,13 @@ def test_nothing_found_is_said_in_words():
     ]
 
 
-def test_a_pipeline_without_words_still_reports():
+def test_a_pipeline_without_words_still_reports() -> None:
     """Findings without segments, measurements and remarks give a report that says that nothing was found."""
     report, _ = report_of(Findings(ROLE, ALGORITHM))
     assert "Brain extraction found nothing in these images." in comments(report)
 
 
-def test_a_measurement_of_what_was_not_found_is_kept_in_words():
+def test_a_measurement_of_what_was_not_found_is_kept_in_words() -> None:
     """A number is never dropped because its segment is empty."""
     found = findings(segment())
     more = Findings(ROLE, ALGORITHM, found.segments, (*found.measurements, Measurement(VOLUME, 0.0, ML, "Lesion")))

@@ -9,13 +9,17 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from dicom_node import IMPLEMENTATION_CLASS_UID, MANUFACTURER
+from dicom_node.contract import Findings
 from dicom_node.errors import WrongObject
-from dicom_node.results import build, check, encode
+from dicom_node.geometry import SourceSeries
+from dicom_node.results import RunContext, build, check, encode
 from dicom_node.settings import ResultSettings
 from tests.results_cases import OBLIQUE, ROLE, blob, findings, run_context, segment, source_series
 
 
-def seg_of(source=None, found=None, run=None) -> Dataset:
+def seg_of(
+    source: SourceSeries | None = None, found: Findings | None = None, run: RunContext | None = None
+) -> Dataset:
     """Build, pass the gate, encode and read a SEG again."""
     source = source or source_series()
     objects = build(found or findings(segment()), {ROLE: source}, run or run_context())
@@ -24,7 +28,7 @@ def seg_of(source=None, found=None, run=None) -> Dataset:
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
-def test_an_independent_reader_finds_our_mask_on_each_source_image(enhanced):
+def test_an_independent_reader_finds_our_mask_on_each_source_image(enhanced: bool) -> None:
     """Highdicom, which did not write it, gives back exactly our mask when asked by source image or frame."""
     source = source_series(enhanced=enhanced)
     seg = hd.seg.Segmentation.from_dataset(seg_of(source))
@@ -38,7 +42,7 @@ def test_an_independent_reader_finds_our_mask_on_each_source_image(enhanced):
     assert np.array_equal(pixels[..., 0].astype(bool), blob())
 
 
-def test_positions_are_copied_character_by_character():
+def test_positions_are_copied_character_by_character() -> None:
     """Image position, orientation and spacing are the source's own strings: nothing was rounded on the way."""
     source = source_series(orientation=OBLIQUE, origin=(-60.123456789, 1.000001, 2.5))
     seg = seg_of(source)
@@ -53,13 +57,25 @@ def test_positions_are_copied_character_by_character():
         assert [value.original_string for value in ours.value] == [value.original_string for value in theirs.value]
 
 
-def test_empty_frames_are_left_out_unless_asked_for():
+def test_numbers_too_long_for_their_vr_are_cut() -> None:
+    """PS3.5 6.2: DS has at most 16 characters; a source that breaks this is not repeated, to well below 1e-9 mm."""
+    source = source_series(origin=(-98.0, 1.0, 2.0))
+    x, y, z = source.datasets[1].ImagePositionPatient
+    with pytest.warns(UserWarning, match="exceeds the maximum length of 16"):
+        source.datasets[1].ImagePositionPatient = [f"{x + 0.000404346904700123:.18f}", y, z]
+    seg = seg_of(source)
+    first = seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient[0]
+    assert len(str(first)) <= 16
+    assert first == pytest.approx(x + 0.000404346904700123, abs=1e-9)
+
+
+def test_empty_frames_are_left_out_unless_asked_for() -> None:
     """By default only slices with voxels have frames; a destination with an old viewer may get all of them."""
     assert seg_of().NumberOfFrames == 3
     assert seg_of(run=run_context(empty_frames=True)).NumberOfFrames == 6
 
 
-def test_segments_are_numbered_described_and_tracked():
+def test_segments_are_numbered_described_and_tracked() -> None:
     """PS3.3 C.8.20.2: numbers 1..N over what was found, label, colour, property and algorithm of each."""
     small = np.zeros((6, 20, 24), dtype=np.bool_)
     small[4, 2, 3] = True
@@ -70,14 +86,16 @@ def test_segments_are_numbered_described_and_tracked():
     assert seg.SegmentsOverlap == "NO"
     first = seg.SegmentSequence[0]
     assert first.SegmentedPropertyTypeCodeSequence[0].CodeValue == "12738006"
-    assert hd.color.CIELabColor.from_dicom_value(first.RecommendedDisplayCIELabValue).l_star == pytest.approx(60, abs=1)
+    assert hd.color.CIELabColor.from_dicom_value(first.RecommendedDisplayCIELabValue).l_star == pytest.approx(
+        60, abs=1
+    )
     algorithm = first.SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("example", "1.0.2")
     assert algorithm.AlgorithmParameters == f"weights_sha256={'ab' * 32},threshold=0.5"
     assert seg.SegmentSequence[1].TrackingUID != first.TrackingUID
 
 
-def test_overlapping_segments_are_declared():
+def test_overlapping_segments_are_declared() -> None:
     """Segments Overlap (0062,0013) tells viewers that a pixel may have two colours."""
     assert seg_of(found=findings(segment(), segment("Inside"))).SegmentsOverlap == "YES"
 
@@ -92,11 +110,11 @@ def test_overlapping_segments_are_declared():
         (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
     ],
 )
-def test_names_survive_byte_by_byte(character_set, name):
+def test_names_survive_byte_by_byte(character_set: str | list[str] | None, name: str) -> None:
     """PS3.5 6.1: the character set is the source's, and the name's bytes are those that the scanner wrote."""
     source = source_series(character_set=character_set, name=name)
     raw = source_series(character_set=character_set, name=name).datasets[0].get_item("PatientName").value
-    found = findings(segment("Gehirn – größte Fläche"))
+    found = findings(segment("Gehirn, größte Fläche"))
     for built in build(found, {ROLE: source}, run_context(pipeline_title="Détection")):
         read = dcmread(BytesIO(encode(built)))
         assert read.get("SpecificCharacterSet") == source.datasets[0].get("SpecificCharacterSet")
@@ -104,14 +122,14 @@ def test_names_survive_byte_by_byte(character_set, name):
         assert str(read.PatientName) == name
 
 
-def test_our_own_texts_fit_the_character_set_of_the_source():
+def test_our_own_texts_fit_the_character_set_of_the_source() -> None:
     """A label that the source's character set cannot hold loses its accents, never the character set."""
     ascii_only = seg_of(source_series(character_set=None, name="Doe"), findings(segment("Größe")))
     assert ascii_only.SegmentSequence[0].SegmentLabel == "Groe"
     assert seg_of(found=findings(segment("Größe"))).SegmentSequence[0].SegmentLabel == "Größe"
 
 
-def test_identity_is_the_sources_and_equipment_is_ours():
+def test_identity_is_the_sources_and_equipment_is_ours() -> None:
     """Patient and study are copied, what is absent stays absent, and the loop guard finds its mark."""
     source = source_series()
     seg = seg_of(source)
@@ -125,7 +143,7 @@ def test_identity_is_the_sources_and_equipment_is_ours():
     assert (seg.BodyPartExamined, seg.Modality) == ("BRAIN", "SEG")
 
 
-def test_type_2_attributes_that_the_source_lacks_are_empty():
+def test_type_2_attributes_that_the_source_lacks_are_empty() -> None:
     """PS3.3 C.7.1.1, C.7.2.1: a source without a birth date gives a result with an empty one."""
     source = source_series()
     for image in source.datasets:
@@ -133,7 +151,7 @@ def test_type_2_attributes_that_the_source_lacks_are_empty():
     assert seg_of(source).PatientBirthDate == ""
 
 
-def test_times_come_from_the_run_in_the_sources_time_zone():
+def test_times_come_from_the_run_in_the_sources_time_zone() -> None:
     """Every date of our own is the run's; a source with Timezone Offset From UTC decides what local is."""
     seg = seg_of()
     assert (seg.ContentDate, seg.ContentTime) == ("20260921", "141320.250000")
@@ -144,7 +162,7 @@ def test_times_come_from_the_run_in_the_sources_time_zone():
     assert seg_of(source).ContentTime == "104320.250000"
 
 
-def test_the_notice_is_in_the_object():
+def test_the_notice_is_in_the_object() -> None:
     """A reader of the SEG sees that it is not a medical device; a hospital may word it, or leave it out."""
     notice = ResultSettings().notice
     seg = seg_of()
@@ -152,7 +170,7 @@ def test_the_notice_is_in_the_object():
     assert "ImageComments" not in seg_of(run=run_context(settings=ResultSettings(notice="")))
 
 
-def test_uids_and_numbers_follow_from_the_job():
+def test_uids_and_numbers_follow_from_the_job() -> None:
     """Same job, same UIDs; another job, others; series numbers avoid those of the source."""
     run = run_context()
     other = run_context(key=replace(run.key, pipeline="other"))
@@ -175,7 +193,7 @@ def test_uids_and_numbers_follow_from_the_job():
         (findings(segment(), segment()), "used twice"),
     ],
 )
-def test_findings_that_do_not_fit_are_refused(wrong, said):
+def test_findings_that_do_not_fit_are_refused(wrong: Findings, said: str) -> None:
     """A mask on another grid, or two segments of one name, never become an object."""
     with pytest.raises(WrongObject, match=said):
         build(wrong, {ROLE: source_series()}, run_context())

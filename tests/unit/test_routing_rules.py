@@ -116,7 +116,12 @@ CallingAETitle = "MR1"
         ('SeriesDescription = { matches = "(" }', "the pattern '(' is not a regular expression: "),
         ('SeriesDescription = { matches = "(a+)+$" }', "repeats a group that can itself match in several ways"),
         ('SeriesDescription = { matches = "(a|b)*c" }', "repeats a group that can itself match in several ways"),
-        ('SeriesDescription = { matches = ".*a.*b.*c.*d.*" }', "has more than 4 of * and +"),
+        ('SeriesDescription = { matches = ".*a.*b.*c.*d.*" }', "has too many repeats and choices"),
+        (
+            'SeriesDescription = { matches = "a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?aaa" }',
+            "has too many repeats",
+        ),
+        ('SeriesDescription = { matches = "(a{1,9}){2}" }', "repeats a group that can itself match in several ways"),
         ('EchoTime = { matches = "3" }', "EchoTime holds numbers, which cannot match a pattern"),
         ("Modality = { at_least = 3 }", "Modality holds text, which has no at_least or at_most"),
         ('EchoTime = { at_least = "3" }', "can never match"),
@@ -234,6 +239,24 @@ def test_the_digest_counts_meaning_and_not_layout() -> None:
     assert _parse("# why\n\nEchoTime   =  3").digest == plain.digest
     assert _parse("EchoTime = 4").digest != plain.digest
     assert parse_rules(print_rules(plain), "printed").digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    "pattern", [".*.*.*x", r"\\w+\\w+\\w+!", "a?a?a?a?a?a?a?a*a*$", "(a|aa)(a|aa)(a|aa)(a|aa)a*a*!"]
+)
+@pytest.mark.timeout(30)
+def test_the_worst_pattern_that_is_allowed_ends_soon(pattern: str) -> None:
+    """A sender's text cannot hold up the node; the slowest of these takes well under a second."""
+    (where,) = _parse(f'SeriesDescription = {{ matches = "{pattern}" }}').rules[0].inputs["t1"].where
+    assert not where.condition.holds("a" * 1000 + "?") or pattern.endswith("$")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["t1|mp2?rage|bravo|spgr|tfe", "^(?:t1|t2).*(sag|tra).*iso", "(?:abc){2}", r"[(*+]+ \\(x\\)"]
+)
+def test_common_patterns_are_allowed(pattern: str) -> None:
+    """What an administrator writes for series descriptions."""
+    assert _parse(f'SeriesDescription = {{ matches = "{pattern}" }}').rules
 
 
 def test_no_rules_are_rules() -> None:

@@ -159,7 +159,8 @@ def test_the_nearest_series_is_named_where_none_fits() -> None:
     near = _series("1.2.2", Modality="MR", EchoTime=80.0)
     (verdict,) = _route(_study(far, near), _rule(t1=role))
     assert verdict.reason == (
-        "does not fire: input t1: no series fits; nearest is series 1.2.2, which fails in EchoTime (not what is wanted)"
+        "does not fire: input t1: no series fits; "
+        "nearest is series 1.2.2, which fails in EchoTime (not what is wanted)"
     )
 
 

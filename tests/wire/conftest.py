@@ -192,9 +192,9 @@ class Node:
 def eventually(true: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Wait until something is true."""
     deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
+    while not (answer := true()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return true()
+    return bool(answer)
 
 
 def rejection(association: PeerAssociation) -> tuple[int, int, int]:

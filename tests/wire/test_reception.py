@@ -263,9 +263,7 @@ def test_many_senders_at_once(node: Any) -> None:
     assert len(node.files("instances")) == len({kept.sop_instance_uid for kept in node.ledger.instances}) == 80
 
 
-def test_a_big_object_does_not_sit_in_memory(
-    node: Any, mr_image: Any, require_tool: Any, tmp_path: Path
-) -> None:
+def test_a_big_object_does_not_sit_in_memory(node: Any, mr_image: Any, require_tool: Any, tmp_path: Path) -> None:
     """300 MB come in fragments: the process grows by far less, and the bytes are the sender's."""
     size = 300_000_000
     image = mr_image(Rows=15000, Columns=10000, PixelData=os.urandom(1_000_000) * (size // 1_000_000))
@@ -276,7 +274,16 @@ def test_a_big_object_does_not_sit_in_memory(
     del image
     before = _resident()
     sender = subprocess.Popen(
-        [require_tool("storescu", "dcmtk"), "--max-pdu", "131072", "-aec", "NODE", "127.0.0.1", str(node.scp.port), source]
+        [
+            require_tool("storescu", "dcmtk"),
+            "--max-pdu",
+            "131072",
+            "-aec",
+            "NODE",
+            "127.0.0.1",
+            str(node.scp.port),
+            source,
+        ]
     )
     peak = before
     while sender.poll() is None:
