@@ -2,8 +2,8 @@
 
     python -m bench.kills [--kills 60] [--studies 24] [--seed N]
 
-A scanner pushes studies (real images under new UIDs) and repeats what was not acknowledged. Meanwhile SIGKILL hits the
-node (its receivers are threads of it), one of its workers, or all of them at once, at random moments. Then the node is
+A scanner pushes studies (real images under new UIDs) and repeats what was not acknowledged. Meanwhile SIGKILL hits
+the node (its receivers are threads of it), one of its workers, or all at once, at random moments. Then the node is
 left alone until nothing more happens. Printed:
 
 - lost: acknowledged instances (answered 0x0000) whose bytes or row are not there;
@@ -45,7 +45,7 @@ _IMAGES = 40
 
 @dataclass
 class Scanner(threading.Thread):
-    """Pushes studies one after the other, several associations each if need be, until every instance is acknowledged."""
+    """Pushes studies one after the other, in several associations if need be, until all is acknowledged."""
 
     node: NodeProcess
     studies: list[tuple[Image, ...]]

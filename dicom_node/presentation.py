@@ -64,6 +64,8 @@ TRANSFER_SYNTAXES: Final[tuple[str, ...]] = (
 )
 #: Registered after the dictionary of pydicom 3.0 was made.
 _NEW_NAMES: Final = {
+    "1.2.840.10008.5.1.4.1.1.9.100.1": "Waveform Presentation State Storage",
+    "1.2.840.10008.5.1.4.1.1.9.100.2": "Waveform Acquisition Presentation State Storage",
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
     "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
 }
@@ -76,9 +78,7 @@ def sop_class_name(uid: str) -> str:
 
 
 STORAGE_SOP_CLASSES: Final[tuple[str, ...]] = tuple(
-    sorted(
-        (str(context.abstract_syntax) for context in AllStoragePresentationContexts), key=lambda uid: UID(uid).name
-    )
+    sorted((str(context.abstract_syntax) for context in AllStoragePresentationContexts), key=sop_class_name)
 )
 
 

@@ -54,7 +54,7 @@ class Meaning:
     text: str
 
 
-#: Read from the top; the first line that holds the status counts. CONFORMANCE.md repeats this table.
+#: Read from the top; the first line that holds the status counts. A test holds CONFORMANCE.md to it.
 MEANINGS: Final = (
     Meaning(0x0000, 0x0000, Verdict.ACCEPTED, "stored"),
     Meaning(0x0001, 0x0001, Verdict.ACCEPTED, "stored, with a warning"),
@@ -175,8 +175,11 @@ class StorageSCU:
         contexts = proposal((item.sop_class_uid, item.transfer_syntax_uid) for item in batch)
         try:
             with self._association(peer, contexts) as association:
+                ended = False
                 for number, item in enumerate(batch):
-                    outcome = self._store_one(association, peer, item, number % _LAST_MESSAGE_ID + 1)
+                    outcome = _gone(peer, item) if ended else self._store_one(association, peer, item, number)
+                    # pynetdicom may still call it established, and would wait for an answer that cannot come
+                    ended = ended or (outcome.verdict is Verdict.TEMPORARY and outcome.status is None)
                     log.info(
                         "object sent",
                         peer=str(peer),
@@ -190,26 +193,22 @@ class StorageSCU:
             for item in batch:
                 yield Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, str(failure))
 
-    def _store_one(self, association: PeerAssociation, peer: Peer, item: OutgoingObject, message_id: int) -> Outcome:
+    def _store_one(self, association: PeerAssociation, peer: Peer, item: OutgoingObject, number: int) -> Outcome:
         name = str(peer.ae_title)
         refused = _not_accepted(association, name, item)
         if refused:
             return Outcome(item.sop_instance_uid, Verdict.PERMANENT, None, refused)
-        if not association.is_established:
-            return Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, f"{peer} ended the association")
         try:
             size = item.path.stat().st_size
             association.dimse_timeout = self._timeout + size / _SLOWEST_BYTES_A_SECOND
-            status = association.send_c_store(item.path, msg_id=message_id).get("Status")
+            status = association.send_c_store(item.path, msg_id=number % _LAST_MESSAGE_ID + 1).get("Status")
         except RuntimeError:
-            # it ended between the two lines above
-            return Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, f"{peer} ended the association")
+            return _gone(peer, item)
         except (OSError, ValueError, AttributeError, InvalidDicomError, EOFError, struct.error) as error:
             reason = f"{item.path} cannot be read as a DICOM file ({type(error).__name__}); is the store damaged?"
             return Outcome(item.sop_instance_uid, Verdict.PERMANENT, None, reason)
         if status is None:
-            reason = f"{peer} did not answer, or ended the association"
-            return Outcome(item.sop_instance_uid, Verdict.TEMPORARY, None, reason)
+            return _gone(peer, item)
         return _outcome(item, name, int(status))
 
     @contextmanager
@@ -221,15 +220,22 @@ class StorageSCU:
         PeerUnreachable, PeerRefused
             If it is not established.
         """
-        association = self._requested(peer, contexts)
-        try:
-            yield association
-        finally:
-            if association.is_established:
-                association.release()
-
-    def _requested(self, peer: Peer, contexts: list[PresentationContext]) -> PeerAssociation:
         lines: list[socket.socket] = []
+        try:
+            association = self._requested(peer, contexts, lines)
+            try:
+                yield association
+            finally:
+                if association.is_established:
+                    association.release()
+        finally:
+            # pynetdicom leaves a socket unclosed that did not connect, or that the peer closed first
+            for line in lines:
+                line.close()
+
+    def _requested(
+        self, peer: Peer, contexts: list[PresentationContext], lines: list[socket.socket]
+    ) -> PeerAssociation:
         try:
             association = self._entity().associate(
                 peer.host,
@@ -246,8 +252,6 @@ class StorageSCU:
             raise PeerUnreachable(f"{peer.host} is not known here ({error.strerror}): check host and DNS") from error
         if association.is_established:
             return association
-        for line in lines:
-            line.close()
         if association.rejected_contexts:
             # accepted, but with none of the contexts: pynetdicom has ended it already
             return association
@@ -277,7 +281,7 @@ class StorageSCU:
 
 
 def _remember_socket(event: evt.Event, lines: list[socket.socket]) -> None:
-    # pynetdicom drops, unclosed, a socket that could not connect; this event comes before it tries
+    # this event comes before pynetdicom tries to connect
     wrapped = event.assoc.dul.socket
     if wrapped is not None and wrapped.socket is not None and not lines:
         lines.append(wrapped.socket)
@@ -317,6 +321,12 @@ def _not_accepted(association: PeerAssociation, name: str, item: OutgoingObject)
     if results <= {_TRANSFER_SYNTAX_NOT_SUPPORTED}:
         return f"{text} in {sop_class_name(item.transfer_syntax_uid)}"
     return text
+
+
+def _gone(peer: Peer, item: OutgoingObject) -> Outcome:
+    return Outcome(
+        item.sop_instance_uid, Verdict.TEMPORARY, None, f"{peer} did not answer in time, or ended the association"
+    )
 
 
 def _outcome(item: OutgoingObject, name: str, status: int) -> Outcome:

@@ -26,6 +26,8 @@ __all__ = ["Incoming", "InstanceStore", "disk_free", "is_uid"]
 log = structlog.get_logger(__name__)
 
 _MIB: Final = 2**20
+#: Folders known to be durable; forgetting them costs one more fsync each.
+_REMEMBERED_FOLDERS: Final = 10_000
 
 
 def disk_free(root: Path) -> int:
@@ -197,6 +199,8 @@ class InstanceStore:
         for folder in new:
             _sync(folder.parent)
         # only now: another thread in the same new folder must not rely on an entry that is not yet on disk
+        if len(self._durable) > _REMEMBERED_FOLDERS:
+            self._durable.clear()
         self._durable.update(new)
 
     def _folders(self, target: Path) -> list[Path]:

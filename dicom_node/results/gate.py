@@ -69,11 +69,16 @@ def _run(look: Check, case: Case) -> list[str]:
 
 
 def _source_of(built: BuiltObject, sources: Mapping[str, SourceSeries]) -> SourceSeries | None:
-    """Return the source series that an object refers to: in a SEG by reference, in an SR by its evidence."""
+    """Return the source series that an object refers to: in a SEG by reference, in an SR by its evidence.
+
+    A report may refer to several series of its study, whose headers need not agree in everything: its own is the one
+    that it was copied from, so the one from which it differs least.
+    """
     series = [item.get("SeriesInstanceUID") for item in items(built.dataset, "ReferencedSeriesSequence")]
     for study in items(built.dataset, "CurrentRequestedProcedureEvidenceSequence"):
         series += [item.get("SeriesInstanceUID") for item in items(study, "ReferencedSeriesSequence")]
-    return next((each for each in sources.values() if each.datasets[0].SeriesInstanceUID in series), None)
+    named = [each for each in sources.values() if each.datasets[0].SeriesInstanceUID in series]
+    return min(named, key=lambda each: len(_differences(built.dataset, each.datasets[0])), default=None)
 
 
 def _one_patient(sources: Mapping[str, SourceSeries]) -> Iterator[str]:
@@ -91,11 +96,13 @@ def _differs(one: Dataset, other: Dataset, keyword: str) -> bool:
     return (one.get(keyword) or None) != (other.get(keyword) or None)
 
 
+def _differences(dataset: Dataset, image: Dataset) -> list[str]:
+    return [keyword for keyword in (*IDENTITY_TYPE_2, *IDENTITY_OPTIONAL) if _differs(dataset, image, keyword)]
+
+
 def _identity(case: Case) -> Iterator[str]:
-    image = case.source.datasets[0]
-    for keyword in (*IDENTITY_TYPE_2, *IDENTITY_OPTIONAL):
-        if _differs(case.dataset, image, keyword):
-            yield f"{keyword} is not that of the source"
+    for keyword in _differences(case.dataset, case.source.datasets[0]):
+        yield f"{keyword} is not that of the source"
 
 
 def _character_set(case: Case) -> Iterator[str]:

@@ -115,7 +115,7 @@ def _tracking(case: Case) -> Iterator[str]:
 
 def _outlines(case: Case) -> Iterator[str]:
     """PS3.3 C.18.6: closed, neither too short nor too long for viewers, and inside the image."""
-    rows, columns = case.source.datasets[0].Rows, case.source.datasets[0].Columns
+    images = case.source_images()
     for item in _walk(case.dataset):
         if item.ValueType != "SCOORD":
             continue
@@ -125,10 +125,13 @@ def _outlines(case: Case) -> Iterator[str]:
             yield "an outline is not a closed POLYLINE"
         if not FEWEST_POINTS <= len(points) <= MOST_POINTS:
             yield f"an outline has {len(points)} points, not {FEWEST_POINTS} to {MOST_POINTS}"
-        if any(not (0 <= x <= columns and 0 <= y <= rows) for x, y in points):
-            yield "an outline leaves the image"
-        if [child.RelationshipType for child in items(item, "ContentSequence")] != ["SELECTED FROM"]:
+        selected = [child for child in items(item, "ContentSequence") if child.RelationshipType == "SELECTED FROM"]
+        if len(selected) != 1:
             yield "an outline does not say which image it lies on"
+            continue
+        image = images[str(selected[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)]
+        if any(not (0 <= x <= image.Columns and 0 <= y <= image.Rows) for x, y in points):
+            yield "an outline leaves the image"
 
 
 def _same_segments(case: Case) -> Iterator[str]:

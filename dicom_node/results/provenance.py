@@ -129,7 +129,7 @@ def _add_equipment(dataset: Dataset, source: Dataset, run: RunContext, algorithm
     dataset.ManufacturerModelName = own_text(run.pipeline_title, dataset)[:_LO_LENGTH]
     dataset.DeviceSerialNumber = own_text(run.node_name, dataset)[:_LO_LENGTH]
     versions = (__version__, f"{algorithm.name} {algorithm.version}")
-    dataset.SoftwareVersions = [own_text(text, dataset)[:_LO_LENGTH].replace("\\", "/") for text in versions]
+    dataset.SoftwareVersions = [own_text(text, dataset)[:_LO_LENGTH] for text in versions]
     scanner = Dataset()
     copy_elements(source, scanner, _EQUIPMENT)
     if scanner.get("Manufacturer"):
@@ -166,8 +166,10 @@ def code_item(code: Code) -> Dataset:
 def own_text(text: str, dataset: Dataset) -> str:
     """Return one of our own texts in characters that the source's Specific Character Set can hold (PS3.5 6.1).
 
-    The character set is the source's and is never changed; accents are dropped where it cannot hold them.
+    The character set is the source's and is never changed; accents are dropped where it cannot hold them. A
+    backslash would separate two values (PS3.5 6.2).
     """
+    text = text.replace("\\", "/")
     character_set = dataset.get("SpecificCharacterSet")
     if text.isascii() or (character_set and any(_fits(text, name) for name in convert_encodings(character_set))):
         return text

@@ -35,9 +35,12 @@ class _Connection(RequestHandler):
 
     def handle(self) -> None:
         """Run the association to its end; the thread stays until then, to note that end."""
-        if not self._begins_association():
-            self.server.shutdown_request(self.request)
-            return
+        if self._begins_association():
+            self._serve()
+        # pynetdicom leaves a socket unclosed that its peer closed first
+        self.server.shutdown_request(self.request)
+
+    def _serve(self) -> None:
         # pynetdicom never sets it; without it each answer waits up to 40 ms for the peer's delayed ACK
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # a peer that stops in the middle of a PDU must not hold a thread for ever

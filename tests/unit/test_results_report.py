@@ -10,6 +10,8 @@ from pydicom import Dataset, dcmread
 
 from dicom_node import MANUFACTURER
 from dicom_node.contract import Findings, Measurement
+from dicom_node.entities import derived_uid
+from dicom_node.errors import WrongObject
 from dicom_node.geometry import SourceSeries
 from dicom_node.results import RunContext, build, check, encode
 from dicom_node.settings import ResultSettings
@@ -104,6 +106,43 @@ def test_evidence_names_every_image_that_was_analysed_and_the_seg() -> None:
     series = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     named = {item.ReferencedSOPInstanceUID for each in series for item in each.ReferencedSOPSequence}
     assert named == {image.SOPInstanceUID for image in source.datasets} | {seg.SOPInstanceUID}
+
+
+def test_several_roles_are_all_evidence() -> None:
+    """A second series of the study, and one of a prior study, are named as what the findings rest on."""
+    t1, flair, prior = source_series(), another_series("flair"), another_series("prior")
+    for image in flair.datasets:
+        image.PatientWeight = "70"  # headers of one study need not agree in everything
+    for image in prior.datasets:
+        image.StudyInstanceUID = derived_uid("prior study")
+    sources = {"prior": prior, "flair": flair, ROLE: t1}
+    for found in (findings(segment()), Findings(ROLE, ALGORITHM)):
+        objects = build(found, sources, run_context())
+        check(objects, sources)
+        report = objects[-1].dataset
+        (current,) = report.CurrentRequestedProcedureEvidenceSequence
+        (other,) = report.PertinentOtherEvidenceSequence
+        series = {item.SeriesInstanceUID for item in current.ReferencedSeriesSequence}
+        assert {t1.datasets[0].SeriesInstanceUID, flair.datasets[0].SeriesInstanceUID} <= series
+        assert other.StudyInstanceUID == derived_uid("prior study")
+
+
+def test_roles_of_two_patients_are_refused() -> None:
+    """A prior of somebody else would be the worst of mix-ups."""
+    prior = another_series("prior")
+    for image in prior.datasets:
+        image.PatientID = "P-2"
+    sources = {ROLE: source_series(), "prior": prior}
+    with pytest.raises(WrongObject, match="the source images disagree on PatientID"):
+        check(build(findings(segment()), sources, run_context()), sources)
+
+
+def another_series(name: str) -> SourceSeries:
+    """Return a series with its own UIDs and a larger matrix than the first one's."""
+    source = source_series((6, 40, 48))
+    for index, image in enumerate(source.datasets):
+        image.SeriesInstanceUID, image.SOPInstanceUID = derived_uid(name), derived_uid(f"{name} {index}")
+    return source
 
 
 def test_notice_and_remarks_are_comments() -> None:

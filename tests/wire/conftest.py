@@ -1,5 +1,6 @@
 """Real associations on loopback, port 0: a node's Storage SCP with a ledger that only remembers, and a raw sender."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ class Node:
     store: InstanceStore
     ledger: Ledger
     free: list[int] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
 
     @property
     def peer(self) -> Peer:
@@ -165,7 +167,10 @@ class Node:
         entity = AE(calling)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
         contexts = options.pop("contexts", None) or [build_context(MRImageStorage, ExplicitVRLittleEndian)]
-        return entity.associate("127.0.0.1", self.scp.port, contexts, ae_title=called, **options)
+        handlers = [(evt.EVT_CONN_OPEN, _remember, [self.sockets])]
+        return entity.associate(
+            "127.0.0.1", self.scp.port, contexts, ae_title=called, evt_handlers=handlers, **options
+        )
 
     @contextmanager
     def line(self, **options: Any) -> Iterator[Line]:
@@ -187,6 +192,11 @@ class Node:
     def files(self, folder: str) -> list[Path]:
         """Every file below one of the store's folders."""
         return sorted(path for path in (self.store.root / folder).rglob("*") if path.is_file())
+
+
+def _remember(event: evt.Event, sockets: list[socket.socket]) -> None:
+    # pynetdicom leaves a socket unclosed that its peer closed first; the fixtures close it
+    sockets.append(event.assoc.dul.socket.socket)
 
 
 def eventually(true: Callable[[], bool], seconds: float = 10.0) -> bool:
@@ -226,6 +236,8 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
     for node in started:
         node.ledger.gate.set()
         node.scp.stop(2)
+        for line in node.sockets:
+            line.close()
 
 
 @pytest.fixture
@@ -244,13 +256,14 @@ class TestPacs:
         self.received: list[tuple[str, bytes]] = []
         self.before_answer: Callable[[evt.Event], None] = lambda _: None
         self._servers: list[Any] = []
+        self._sockets: list[socket.socket] = []
 
     def listen(self, contexts: list[Any], **options: Any) -> Peer:
         """Start accepting these presentation contexts."""
         entity = AE("PACS1")
         for name, value in options.items():
             setattr(entity, name, value)
-        handlers = [(evt.EVT_C_STORE, self._store)]
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_CONN_OPEN, _remember, [self._sockets])]
         server = entity.start_server(("127.0.0.1", 0), block=False, contexts=contexts, evt_handlers=handlers)
         self._servers.append(server)
         return Peer.parse("PACS1", "127.0.0.1", server.server_address[1])
@@ -266,6 +279,8 @@ class TestPacs:
             for association in server.active_associations:
                 association.abort()
             server.shutdown()
+        for line in self._sockets:
+            line.close()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.entities import Peer
 from dicom_node.errors import PeerRefused, PeerUnreachable
-from dicom_node.storage_scu import OutgoingObject, StorageSCU, Verdict
+from dicom_node.storage_scu import MEANINGS, OutgoingObject, StorageSCU, Verdict
 
 SCU = StorageSCU("DICOM_NODE", 10)
 QUICK = StorageSCU("DICOM_NODE", 1)
@@ -134,6 +134,16 @@ def test_every_status_has_a_meaning(pacs: Any, stored: Any, status: int, verdict
     if status:
         assert first.reason.startswith(f"PACS1 answered 0x{status:04X}")
     assert second.verdict is Verdict.ACCEPTED
+
+
+def test_the_conformance_statement_lists_the_statuses() -> None:
+    """CONFORMANCE.md says of every status what the code does."""
+    words = {Verdict.ACCEPTED: "delivered", Verdict.TEMPORARY: "tried again", Verdict.PERMANENT: "held"}
+    text = (Path(__file__).resolve().parents[2] / "CONFORMANCE.md").read_text("utf-8")
+    for meaning in MEANINGS:
+        last = "" if meaning.first == meaning.last else f"-0x{meaning.last:04X}"
+        status = "any other" if (meaning.first, meaning.last) == (0, 0xFFFF) else f"0x{meaning.first:04X}{last}"
+        assert f"| {status} | {meaning.text} | {words[meaning.verdict]} |" in text
 
 
 def test_nobody_there(stored: Any) -> None:
