@@ -63,7 +63,7 @@ class Algorithm:
     weights_sha256 : str
         Hex digest over all weight files, empty where there are none.
     family : Code
-        A code of CID 7162, for instance artificial intelligence (DCM 110001... see the standard).
+        A code of CID 7162, for instance (123110, DCM, "Artificial Intelligence").
     """
 
     name: str

@@ -118,10 +118,10 @@ class SeriesFacts:
     ----------
     values : Header
         Attributes and computed facts (`Orientation`, `SliceSpacing`, `NumberOfSlices`, `NumberOfInstances`,
-        `SOPClassUID`); each with every distinct value that any instance holds, in order of first sight.
+        `SOPClassUID`); each with every distinct value that any instance holds.
         A keyword that no instance holds is absent: missing is its own answer.
     paths : tuple of str
-        Store-relative paths of the instances, in order of arrival.
+        Store-relative paths of the instances, in order of SOP Instance UID: the order of arrival decides nothing.
     """
 
     series_instance_uid: str

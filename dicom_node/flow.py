@@ -9,6 +9,7 @@ crash anywhere is an ordinary start. A stage is a tick: it returns soon and may 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -192,6 +193,7 @@ class Flow:
             results=self._settings.results,
             device=self._settings.compute.device,
             empty_frames=bool(wanted & set(job.destinations)),
+            utc_offset_minutes=local_offset_minutes(job.created_at),
         )
 
     def collect(self) -> None:
@@ -291,6 +293,12 @@ class Flow:
 def run_order(job_id: int, order: task.Order) -> task.Answer:
     """Do one job; this is what a worker process is given."""
     return task.perform(order, task.reporting(report_progress, job_id))
+
+
+def local_offset_minutes(at: float) -> int:
+    """Return how far this computer's local time is ahead of UTC at a time (UTC seconds)."""
+    offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() / 60)
 
 
 def peer_of(destination: Destination) -> Peer:

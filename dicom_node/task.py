@@ -45,6 +45,8 @@ class Order:
         Root of the instance store.
     empty_frames : bool
         Write SEG frames without a voxel too.
+    utc_offset_minutes : int
+        The hospital's local time at `created_at`.
     preview : bool
         Draw a picture beside the objects; a third of a second that a radiologist need not wait for.
     """
@@ -60,6 +62,7 @@ class Order:
     device: str
     empty_frames: bool = False
     preview: bool = False
+    utc_offset_minutes: int = 0
 
 
 @dataclass(slots=True)
@@ -174,6 +177,7 @@ def _context(
         settings=order.results,
         pipeline_title=pipeline.title,
         empty_frames=order.empty_frames,
+        utc_offset_minutes=order.utc_offset_minutes,
     )
 
 

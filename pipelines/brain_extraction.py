@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from highdicom import Volume
@@ -22,9 +22,9 @@ from dicom_node.contract import (
     checked_settings,
 )
 from dicom_node.errors import ModelUnavailable
-from pipelines.brain_plausibility import doubts, evidence
-from pipelines.deepbet_outline import Outline, brain_mask, outline
-from pipelines.deepbet_weights import Networks, load_networks
+
+if TYPE_CHECKING:
+    from pipelines.deepbet_engine import Engine
 
 _ROLE: Final = "t1"
 _LABEL: Final = "Brain"
@@ -35,7 +35,6 @@ _CITATION: Final = (
     "Fisch L et al. deepbet: Fast brain extraction of T1-weighted MRI using Convolutional Neural Networks. "
     "Comput Biol Med 2024;179:108845"
 )
-NOTHING_FOUND: Final = "No brain was found in these images."
 
 
 class BrainExtraction:
@@ -63,7 +62,7 @@ class BrainExtraction:
 
     def __init__(self, weights_folder: Path | None = None) -> None:
         self._weights_folder = weights_folder
-        self._networks: Networks | None = None
+        self._engine: Engine | None = None
 
     def load(self, device: str) -> str:
         """Load both networks and keep them.
@@ -78,8 +77,11 @@ class BrainExtraction:
         ModelUnavailable
             If weights are missing or have another checksum.
         """
-        self._networks = load_networks(device, self._weights_folder)
-        return self._networks.sha256
+        # roles and settings are asked for by who never runs a model: torch is imported when it is needed
+        from pipelines.deepbet_engine import load_engine  # noqa: PLC0415
+
+        self._engine = load_engine(device, self._weights_folder)
+        return self._engine.sha256
 
     def run(self, inputs: Mapping[str, Volume], settings: Mapping[str, SettingValue], progress: Progress) -> Findings:
         """Return the brain's outline and volume.
@@ -99,45 +101,26 @@ class BrainExtraction:
         ModelUnavailable
             If `load` was not called.
         """
-        if self._networks is None:
+        if self._engine is None:
             raise ModelUnavailable("brain_extraction has no weights loaded; call load before run")
         wanted, _ = checked_settings(self.settings, settings)
-        algorithm = self._algorithm(self._networks, wanted)
-        progress(0.05, "locating the brain")
+        algorithm = self._algorithm(self._engine.sha256, wanted)
         head = inputs[_ROLE].to_patient_orientation("RAS")
         image = np.ascontiguousarray(head.array, np.float32)
-        found = outline(self._networks, image, lambda: progress(0.25, "outlining the brain"))
-        progress(0.85, "checking the outline")
-        mask = None if found is None else brain_mask(found, image.shape, float(wanted["threshold"]))
-        if found is None or mask is None or not mask.any():
-            return Findings(_ROLE, algorithm, remarks=(NOTHING_FOUND,))
-        remark = _doubt(head, image, mask, found, wanted)
-        if remark:
-            return Findings(_ROLE, algorithm, remarks=(remark,))
-        return _brain(inputs[_ROLE], _as_input(mask, head, inputs[_ROLE]), algorithm)
+        found = self._engine.find(image, head.spacing, wanted, progress)
+        if isinstance(found, str):
+            return Findings(_ROLE, algorithm, remarks=(found,))
+        return _brain(inputs[_ROLE], _as_input(found, head, inputs[_ROLE]), algorithm)
 
-    def _algorithm(self, networks: Networks, settings: Mapping[str, SettingValue]) -> Algorithm:
+    def _algorithm(self, weights: str, settings: Mapping[str, SettingValue]) -> Algorithm:
         return Algorithm(
             name=self.name,
             version=self.version,
             family=codes.CID7162.ArtificialIntelligence,
-            weights_sha256=networks.sha256,
+            weights_sha256=weights,
             parameters=settings,
             citation=_CITATION,
         )
-
-
-def _doubt(
-    head: Volume,
-    image: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    found: Outline,
-    wanted: Mapping[str, SettingValue],
-) -> str:
-    """Return the remark on an outline that is no plausible brain, empty if it is one."""
-    seen = evidence(image, mask, found, head.spacing)
-    reasons = doubts(seen, float(wanted["minimum_volume_ml"]), float(wanted["maximum_volume_ml"]))
-    return f"What was outlined is not plausible as a brain: {'; '.join(reasons)}." if reasons else ""
 
 
 def _as_input(mask: NDArray[np.bool_], head: Volume, volume: Volume) -> NDArray[np.bool_]:
@@ -147,7 +130,8 @@ def _as_input(mask: NDArray[np.bool_], head: Volume, volume: Volume) -> NDArray[
 
 
 def _brain(volume: Volume, mask: NDArray[np.bool_], algorithm: Algorithm) -> Findings:
-    millilitres = np.count_nonzero(mask) * volume.voxel_volume / 1000
+    # to the cubic millimetre: what lies below says nothing about a brain
+    millilitres = round(np.count_nonzero(mask) * volume.voxel_volume / 1000, 3)
     segment = Segment(
         label=_LABEL,
         mask=mask,

@@ -45,7 +45,9 @@ _GROUND: Final = "__init__"
 #: What a pipeline may know of this software.
 PIPELINE_MAY_IMPORT: Final = frozenset({"contract", "entities", "errors", "geometry"})
 #: Imports inside functions that are allowed: (file, imported module) -> why.
-INNER_IMPORTS: Final[Mapping[tuple[str, str], str]] = {}
+INNER_IMPORTS: Final[Mapping[tuple[str, str], str]] = {
+    ("pipelines/brain_extraction.py", "pipelines.deepbet_engine"): "torch takes seconds; roles are asked for often",
+}
 
 
 @dataclass(frozen=True)

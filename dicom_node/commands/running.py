@@ -29,7 +29,7 @@ from dicom_node.contract import Pipeline, SettingValue
 from dicom_node.demo.run import run_demo
 from dicom_node.entities import InstanceRef, SeriesFacts
 from dicom_node.errors import PipelineRefused, SettingsInvalid
-from dicom_node.flow import peer_of
+from dicom_node.flow import local_offset_minutes, peer_of
 from dicom_node.node import Node
 from dicom_node.routing import Equals, RoleRule, Rule, RuleSet, Where, route
 from dicom_node.settings import Settings
@@ -151,18 +151,20 @@ def _performed(
     *,
     quiet: bool,
 ) -> task.Answer:
+    now = time.time()
     with tempfile.TemporaryDirectory(prefix="dicom-node-") as scratch:
         order = task.Order(
             name=_JOB,
             pipeline=pipeline.name,
             settings={**settings.pipelines.get(pipeline.name, {}), **values},
             inputs=inputs,
-            created_at=time.time(),
+            created_at=now,
             store=Path(scratch),
             node_name=settings.node.name,
             results=settings.results,
             device=settings.compute.device,
             preview=True,
+            utc_offset_minutes=local_offset_minutes(now),
         )
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True, disable=quiet) as shown:

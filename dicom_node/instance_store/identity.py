@@ -33,7 +33,7 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM_HEAD: Final = 8
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 #: Deflated encodings are inflated no further than this for their identity, however far they would expand.
-_INFLATE_LIMIT: Final = 2**26
+_INFLATE_LIMIT: Final = 2**24
 
 
 def is_uid(text: str) -> bool:
@@ -92,8 +92,10 @@ def _header(part: Incoming) -> Dataset:
         file.seek(part.offset)
         if not _deflated(syntax):
             return _read(file, syntax, size)
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), _INFLATE_LIMIT)
-        return _read(BytesIO(data), syntax, len(data) if len(data) < _INFLATE_LIMIT else None)
+        packed = file.read(_INFLATE_LIMIT)
+        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _INFLATE_LIMIT)
+        whole = max(len(packed), len(data)) < _INFLATE_LIMIT
+        return _read(BytesIO(data), syntax, len(data) if whole else None)
 
 
 def _deflated(syntax: UID) -> bool:

@@ -54,7 +54,8 @@ class Arrivals:
             insert_if_new(connection, associations, **_association_row(association))
             arrival = _arrival(connection, instance, policy)
             if arrival is Arrival.REPEATED:
-                _touch(connection, instance, association, at)
+                if not _is_own(connection, instance):
+                    _touch(connection, instance, association, at)
             elif arrival is Arrival.NEW or arrival is Arrival.DIFFERENT_KEPT_LAST:
                 _take_in(connection, instance, association, at)
             else:
@@ -129,7 +130,7 @@ def _arrival(connection: Connection, instance: InstanceRef, policy: SameUidPolic
 
 def _take_in(connection: Connection, instance: InstanceRef, association: Association, at: float) -> None:
     """Make an instance the current one of its UID, in the revision that is being received."""
-    own = instance.own or _made_here(connection, instance.sop_instance_uid)
+    own = _is_own(connection, instance)
     # a result that the PACS sends back is stored, but is no news about the study
     revision = 0 if own else _open_revision(connection, instance.study_instance_uid, at)
     connection.execute(
@@ -176,9 +177,10 @@ def _insert(
     return int(key[0]) if key else 0
 
 
-def _made_here(connection: Connection, sop_instance_uid: str) -> bool:
-    found = select(results.c.job_id).where(results.c.sop_instance_uid == sop_instance_uid)
-    return connection.execute(found).first() is not None
+def _is_own(connection: Connection, instance: InstanceRef) -> bool:
+    """Return whether this software made an instance, even if a PACS has changed its Manufacturer since."""
+    made = select(results.c.job_id).where(results.c.sop_instance_uid == instance.sop_instance_uid)
+    return instance.own or connection.execute(made).first() is not None
 
 
 def _latest(connection: Connection, study_instance_uid: str) -> AnyRow | None:

@@ -42,7 +42,7 @@ def open_existing(url: str) -> Engine:
     database = engine.url.database
     # connecting would create the file, and a look must not leave anything behind
     absent = engine.dialect.name == "sqlite" and not Path(database or "").is_file()
-    if absent or not inspect(engine).has_table("jobs"):
+    if absent or not inspect(reading(engine)).has_table("jobs"):
         raise LedgerMissing(f"no ledger at {database}: has `dicom-node serve` run with these settings?")
     return engine
 

@@ -12,8 +12,9 @@ from highdicom import Volume
 
 from dicom_node.contract import Findings, Pipeline
 from dicom_node.errors import ModelUnavailable
-from pipelines.brain_extraction import NOTHING_FOUND, BrainExtraction
+from pipelines.brain_extraction import BrainExtraction
 from pipelines.brain_plausibility import Evidence, doubts, evidence
+from pipelines.deepbet_engine import NOTHING_FOUND, Engine
 from pipelines.deepbet_outline import Outline, brain_mask, filled, largest_piece, outline
 from pipelines.deepbet_weights import WEIGHTS, Networks, load_networks
 
@@ -37,7 +38,7 @@ NETWORKS = Networks(outline=_bright, locate=_bright, device=torch.device("cpu"),
 
 def _pipeline(networks: Networks = NETWORKS) -> BrainExtraction:
     pipeline = BrainExtraction()
-    pipeline._networks = networks
+    pipeline._engine = Engine(networks)
     return pipeline
 
 
