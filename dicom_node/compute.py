@@ -69,6 +69,8 @@ class Compute:
         A folder for the engine's own temporary files.
     on_progress : callable (job id, share done 0 to 1, words)
         Called in a thread of the engine; must be quick.
+    on_end : callable
+        Called, in a thread of the engine, when a job ended: `collect` then has it.
     preload : str
         A module that every worker process imports when it starts, so that its first job need not.
     """
@@ -78,8 +80,10 @@ class Compute:
         settings: ComputeSettings,
         scratch: Path,
         on_progress: Callable[[int, float, str], None],
+        on_end: Callable[[], None] = lambda: None,
         preload: str = "",
     ) -> None:
+        self._on_end = on_end
         self._preload = [preload] if preload else []
         self._settings = settings
         self._scratch = scratch
@@ -162,6 +166,7 @@ class Compute:
         )
         with self._lock:
             self._running[job_id] = _Running(future, time.monotonic() + self._settings.time_limit_seconds)
+        future.add_done_callback(lambda _: self._on_end())
 
     def running(self) -> set[int]:
         """Return the ids of the jobs that were submitted and not collected."""

@@ -196,14 +196,17 @@ class Flow:
             utc_offset_minutes=local_offset_minutes(job.created_at),
         )
 
-    def collect(self) -> None:
-        """Record the jobs that ended, and stop those that somebody cancelled."""
-        for ended in self._compute.collect():
+    def collect(self) -> int:
+        """Record the jobs that ended, and stop those that somebody cancelled; return how many ended."""
+        all_ended = self._compute.collect()
+        for ended in all_ended:
             self._record(self._jobs.pop(ended.job_id), ended)
-        for job_id in self._compute.running() - self._ledger.jobs.still_running(self._owner):
+        running = self._compute.running()
+        for job_id in running - self._ledger.jobs.still_running(self._owner) if running else ():
             log.info("job stopped", job=job_id, reason="it is no longer this node's to run")
             self._jobs.pop(job_id, None)
             self._compute.cancel(job_id)
+        return len(all_ended)
 
     def _record(self, job: Job, ended: Ended) -> None:
         answer: task.Answer | None = ended.value

@@ -2,7 +2,8 @@
 
 import fcntl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -18,7 +19,7 @@ from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.log import safe_text
 from dicom_node.routing import parse_rules
-from dicom_node.settings import Settings
+from dicom_node.settings import Destination, Settings
 from dicom_node.storage_scp import StorageSCP
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class Node:
         self._parts: list[Any] = []
         self._scp: StorageSCP | None = None
         self._ledger: Ledger | None = None
+        self._ticks: _Ticks | None = None
 
     @property
     def scp_port(self) -> int:
@@ -100,7 +102,13 @@ class Node:
         swept = store.sweep()
         self._ledger = open_ledger(ledger_url(settings))
         scratch = settings.node.data / "scratch"
-        compute = Compute(settings.compute, scratch, self._ledger.jobs.note_progress, preload=task.__name__)
+        compute = Compute(
+            settings.compute,
+            scratch,
+            self._ledger.jobs.note_progress,
+            on_end=self._wake,
+            preload=task.__name__,
+        )
         flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
         flow.take_back(starting=True)
         self._scp = StorageSCP(
@@ -114,8 +122,9 @@ class Node:
         try:
             self._scp.start()
             compute.start()
-            self._parts = [_Ticks(settings, flow, self.reload_rules), compute]
-            self._parts[0].start()
+            self._ticks = _Ticks(settings, flow, self.reload_rules)
+            self._parts = [self._ticks, compute]
+            self._ticks.start()
         except BaseException:
             self.stop()
             raise
@@ -132,6 +141,10 @@ class Node:
         if self._lock is not None:
             self._lock.close()
         log.info("node stopped", node=self._settings.node.name)
+
+    def _wake(self) -> None:
+        if self._ticks is not None:
+            self._ticks.soon("collect")
 
     def reload_rules(self) -> None:
         """Take `rules.toml` when it has changed and has no fault; with a fault, what was in force stays in force."""
@@ -160,12 +173,21 @@ class _Ticks:
         self._add("headers", flow.read_headers, tick)
         # in one tick, because a study that is complete should not wait three ticks for its job
         self._add("journey", _each(flow.close_quiet, flow.route, flow.run), tick)
-        self._add("collect", flow.collect, tick)
+        self._add("collect", self._collect, tick, flow, settings.destinations)
         self._add("leases", flow.keep_leases, _LEASE_TICK_SECONDS)
         self._add("rules", reload_rules, _RULES_TICK_SECONDS)
         for destination in settings.destinations:
-            self._add(f"deliver to {destination.name}", flow.deliver, tick, destination)
+            self._add(_delivery(destination), flow.deliver, tick, destination)
             self._add(f"probe {destination.name}", flow.probe, settings.delivery.echo_seconds, destination)
+
+    def _collect(self, flow: Flow, destinations: Sequence[Destination]) -> None:
+        if flow.collect():
+            for destination in destinations:
+                self.soon(_delivery(destination))
+
+    def soon(self, name: str) -> None:
+        """Let a tick happen now instead of at its time."""
+        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def _add(self, name: str, stage: Callable[..., None], seconds: float, *arguments: Any) -> None:
         self._scheduler.add_job(_guarded, "interval", (name, stage, *arguments), seconds=seconds, id=name)
@@ -177,6 +199,10 @@ class _Ticks:
     def stop(self) -> None:
         """End after the running ticks have ended."""
         self._scheduler.shutdown(wait=True)
+
+
+def _delivery(destination: Destination) -> str:
+    return f"deliver to {destination.name}"
 
 
 def _each(*stages: Callable[[], None]) -> Callable[[], None]:

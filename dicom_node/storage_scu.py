@@ -34,6 +34,8 @@ _PERMANENT_REJECTION: Final = 1
 _LAST_MESSAGE_ID: Final = 65535
 _TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 4
 _SUCCESS: Final = 0x0000
+#: TCP_QUICKACK of Linux; where there is none, setting TCP_NODELAY again does no harm.
+_QUICK_ACK: Final[int] = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)
 
 
 class Verdict(StrEnum):
@@ -246,6 +248,7 @@ class StorageSCU:
                 evt_handlers=[
                     (evt.EVT_ACSE_SENT, _remember_socket, [lines]),
                     (evt.EVT_CONN_OPEN, _prepare_socket, [self._timeout]),
+                    (evt.EVT_DATA_RECV, _acknowledge_at_once),
                 ],
             )
         except OSError as error:
@@ -292,6 +295,14 @@ def _prepare_socket(event: evt.Event, timeout: float) -> None:
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # pynetdicom sends without one: a peer that stops reading would hold the thread for ever
     line.settimeout(timeout)
+
+
+def _acknowledge_at_once(event: evt.Event) -> None:
+    # many a PACS sends its answers in two pieces with Nagle's algorithm on: it would wait 40 ms for our delayed ACK.
+    # Linux forgets this option, so it is set after every read
+    line = event.assoc.dul.socket
+    if line is not None and line.socket is not None:
+        line.socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 def _batches(objects: Sequence[OutgoingObject]) -> Iterator[Sequence[OutgoingObject]]:

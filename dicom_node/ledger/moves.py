@@ -33,7 +33,8 @@ def move(connection: Connection, table: Table, where: ColumnElement[bool], event
 def insert_if_new(connection: Connection, table: Table, **values: Any) -> bool:
     """Insert a row unless its key is there already; return whether it was inserted."""
     statement = _INSERT[connection.dialect.name](table).values(**values).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount == 1
+    # without the option SQLAlchemy does not keep the count of an INSERT (psycopg: -1)
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def note_event(connection: Connection, kind: str, text: str, at: float, **about: Any) -> None:

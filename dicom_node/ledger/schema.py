@@ -47,7 +47,12 @@ associations: Final = Table(
     Column("ended_at", Float),
     Column("ended", String(16)),
 )
-Index("ix_associations_open", associations.c.ended_at, sqlite_where=associations.c.ended_at.is_(None))
+Index(
+    "ix_associations_open",
+    associations.c.ended_at,
+    sqlite_where=associations.c.ended_at.is_(None),
+    postgresql_where=associations.c.ended_at.is_(None),
+)
 
 refused_senders: Final = Table(
     "refused_senders",

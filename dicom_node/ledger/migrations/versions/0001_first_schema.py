@@ -24,7 +24,11 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("associations", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_associations_open", ["ended_at"], unique=False, sqlite_where=sa.text("ended_at IS NULL")
+            "ix_associations_open",
+            ["ended_at"],
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
         )
 
     op.create_table(
@@ -130,8 +134,8 @@ def upgrade() -> None:
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("own", sa.Boolean(), server_default=sa.text("0"), nullable=False),
-        sa.Column("current", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("own", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("current", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("association_id", sa.String(length=40), nullable=False),
         sa.Column("received_at", sa.Float(), nullable=False),
@@ -146,7 +150,7 @@ def upgrade() -> None:
             ["sop_instance_uid"],
             unique=True,
             sqlite_where=sa.text("current IS 1"),
-            postgresql_where=sa.text("current IS 1"),
+            postgresql_where=sa.text("current IS true"),
         )
 
     op.create_table(
@@ -225,7 +229,7 @@ def downgrade() -> None:
     op.drop_table("results")
     with op.batch_alter_table("instances", schema=None) as batch_op:
         batch_op.drop_index(
-            "uq_instances_current", sqlite_where=sa.text("current IS 1"), postgresql_where=sa.text("current IS 1")
+            "uq_instances_current", sqlite_where=sa.text("current IS 1"), postgresql_where=sa.text("current IS true")
         )
         batch_op.drop_index("ix_instances_study")
 
