@@ -62,6 +62,8 @@ def _route_library_lines(stream: TextIO, renderer: Any, shared: list[Any]) -> No
     root.setLevel(logging.WARNING)
     for name in _QUOTING_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # a tick that is skipped because the one before still runs is how ticks are meant to work
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # Python warnings quote the offending value ("Invalid value for VR PN: ..."): out of the log, into nothing
     logging.captureWarnings(capture=True)
     logging.getLogger("py.warnings").setLevel(logging.CRITICAL + 1)

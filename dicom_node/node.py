@@ -13,11 +13,11 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
-from dicom_node.errors import Failure
+from dicom_node.errors import Failure, SettingsInvalid
 from dicom_node.flow import Flow, Rules
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
-from dicom_node.log import safe_text
+from dicom_node.pipeline_settings import check_rule_settings
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Destination, Settings
 from dicom_node.storage_scp import StorageSCP
@@ -46,9 +46,15 @@ def read_rules(settings: Settings) -> Rules:
     SettingsInvalid
         With every fault as "file:line: what is wrong; what would be right".
     """
-    text = settings.node.rules.read_text(encoding="utf-8")
+    path = settings.node.rules
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path}: cannot be read; [node] rules in node.toml names the file") from error
     destinations = {destination.name for destination in settings.destinations}
-    return Rules(parse_rules(text, str(settings.node.rules), catalogue.roles(), destinations), text)
+    rules = parse_rules(text, str(path), catalogue.roles(), destinations)
+    check_rule_settings(rules, text, str(path))
+    return Rules(rules, text)
 
 
 class Node:
@@ -154,8 +160,8 @@ class Node:
         self._rules_changed_at = changed_at
         try:
             self._rules = read_rules(self._settings)
-        except (Failure, OSError) as error:
-            log.warning("rules not taken, the former stay in force", reason=safe_text(error))
+        except Failure as error:
+            log.warning("rules not taken, the former stay in force", reason=str(error))
         else:
             log.info("rules taken", count=len(self._rules.parsed.rules), version=self._rules.parsed.digest[:12])
 

@@ -36,10 +36,13 @@ class FolderStudy:
         return tuple(self.instances[path] for path in paths)
 
 
-def read_folder(folder: Path) -> Mapping[str, FolderStudy]:
+def read_folder(folder: Path, *, own: bool = False) -> Mapping[str, FolderStudy]:
     """Return Study Instance UID -> study for every DICOM file (PS3.10) at or below a folder.
 
-    Objects that this software made are left out, as a running node leaves them out.
+    Parameters
+    ----------
+    own : bool
+        Take objects that this software made too; a running node leaves them out.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def read_folder(folder: Path) -> Mapping[str, FolderStudy]:
     received: dict[str, list[routing.ReceivedHeader]] = defaultdict(list)
     for path, dataset in _datasets(folder):
         ref = _ref(path, dataset)
-        if not ref.own:
+        if own or not ref.own:
             header = routing.read_header(path)
             received[ref.study_instance_uid].append(routing.ReceivedHeader(ref, header, "", "", ""))
     if not received:

@@ -179,7 +179,13 @@ def _context(
         version=pipeline.version,
         weights=weights,
         software=__version__,
-        settings={**settings, "results": order.results.model_dump_json(), "empty_frames": order.empty_frames},
+        # beside the pipeline's settings, all else that the objects' bytes depend on
+        settings={
+            **settings,
+            "node": order.node_name,
+            "results": order.results.model_dump_json(),
+            "empty_frames": order.empty_frames,
+        },
     )
     return results.RunContext(
         key=key,

@@ -32,6 +32,7 @@ FLOORS: Final[Mapping[str, int]] = {
     "storage_scp": 3,
     "storage_scu": 3,
     "study_folder": 3,
+    "pipeline_settings": 3,
     "task": 4,
     "admin": 5,
     "flow": 5,

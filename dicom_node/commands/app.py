@@ -13,6 +13,7 @@ from dicom_node import __version__
 from dicom_node.errors import DicomNodeError
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.node import ledger_url
+from dicom_node.pipeline_settings import check_node_settings
 from dicom_node.settings import Settings, load_settings
 
 app: Final = typer.Typer(
@@ -50,7 +51,9 @@ def failures_shown() -> Iterator[None]:
 def settings_of(config: Path) -> Settings:
     """Return the settings; a missing or faulty file is shown and ends the command with 1."""
     with failures_shown():
-        return load_settings(config)
+        settings = load_settings(config)
+        check_node_settings(settings, config)
+        return settings
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
-from rich.table import Table
+from rich.table import Column, Table
 
 from dicom_node import routing
 from dicom_node.commands.app import (
@@ -81,12 +81,17 @@ def _asked(settings: Settings, destination: Destination) -> dict[str, Any]:
 
 
 def _show_asked(found: list[dict[str, Any]]) -> None:
-    table = Table("destination", "C-ECHO", *_RESULT_CLASSES.values(), "reason")
+    table = Table(*_columns("destination", "C-ECHO", *_RESULT_CLASSES.values(), "reason"))
     for each in found:
         accepts = [_mark(each["accepts"].get(name)) for name in _RESULT_CLASSES.values()]
         table.add_row(f"{each['name']} ({each['peer']})", _mark(each["answers"]), *accepts, each["reason"])
     if found:
         out.print(table)
+
+
+def _columns(*names: str) -> list[Column]:
+    # a UID that is cut short cannot be copied
+    return [Column(name, overflow="fold") for name in names]
 
 
 def _mark(yes: bool | None) -> str:
@@ -224,7 +229,7 @@ def _show_status(told: dict[str, Any]) -> None:
         if not rows:
             out.print(f"{title.replace('_', ' ')}: none")
             continue
-        table = Table(*rows[0], title=title.replace("_", " "), title_justify="left")
+        table = Table(*_columns(*rows[0]), title=title.replace("_", " "), title_justify="left")
         for row in rows:
             table.add_row(*(str(value) for value in row.values()), style="red" if row.get("state") == "held" else "")
         out.print(table)

@@ -199,6 +199,7 @@ def send(
 ) -> None:
     """Send every DICOM file at or below a folder to a destination, as it is."""
     settings = settings_of(config)
+    log.configure("error")
     with failures_shown():
         destination = _destination(settings, to)
         objects = [_outgoing(ref) for ref in _all_refs(folder)]
@@ -221,7 +222,7 @@ def _destination(settings: Settings, name: str) -> Any:
 
 
 def _all_refs(folder: Path) -> list[InstanceRef]:
-    return [ref for study in read_folder(folder).values() for ref in study.instances.values()]
+    return [ref for study in read_folder(folder, own=True).values() for ref in study.instances.values()]
 
 
 def _outgoing(ref: InstanceRef) -> OutgoingObject:
