@@ -1,12 +1,14 @@
 """Is our brain the same as deepbet's own? `python -m bench.volumes`: every shared T1, our mask against theirs.
 
-The reference is independent of us from the first byte: dcm2niix converts the DICOM series, and deepbet's own command,
-in a virtual environment of its own, outlines the brain. Masks are compared in patient space, through both affines.
+Ours comes from the installed command, `dicom-node process`: its SEG, and the volume that it reports. The reference is
+independent of us from the first byte: dcm2niix converts the DICOM series, and deepbet's own command, in a virtual
+environment of its own, outlines the brain. Masks are compared in patient space, through both affines.
 Ends with 1 if a volume differs by more than 3 %, a Dice is below 0.99, or a series that must give no volume gives
 one.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,25 +22,23 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from highdicom.seg import segread
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from bench.nifti import read_nifti
-from dicom_node.errors import DicomNodeError
-from dicom_node.geometry import read_series, require_slices
-from pipelines.brain_extraction import BrainExtraction
 
 _PROJECT: Final = Path(__file__).resolve().parents[1]
 _LARGEST_DIFFERENCE: Final = 0.03
 _SMALLEST_DICE: Final = 0.99
 _HALF: Final = 0.5
-_PIPELINE: Final = BrainExtraction()
+_PROGRAM: Final = Path(sys.executable).with_name("dicom-node")
 
 
 @dataclass(frozen=True)
 class Outlined:
-    """One brain: bool (i, j, k), affine index to LPS mm, ml; and the seconds from files to mask."""
+    """One brain: bool (i, j, k), affine index to LPS mm, ml; and the seconds that the command took."""
 
     mask: NDArray[np.bool_]
     affine: NDArray[np.float64]
@@ -51,25 +51,33 @@ class NoVolume(Exception):
 
 
 def ours(files: list[Path]) -> Outlined:
-    """Return our outline of one series.
+    """Return our outline of one series, as `dicom-node process` writes it: mask from the SEG, volume as reported.
 
     Raises
     ------
     NoVolume
         If the series is refused, or nothing in it is plausible as a brain.
     """
-    start = time.perf_counter()
-    role = _PIPELINE.roles["t1"]
-    try:
-        series = read_series(files)
-        require_slices(series, role.minimum_slices, role.title)
-    except DicomNodeError as error:
-        raise NoVolume(str(error)) from error
-    findings = _PIPELINE.run({"t1": series.volume}, {}, lambda _share, _words: None)
-    if not findings.segments:
-        raise NoVolume(" ".join(findings.remarks))
-    seconds = time.perf_counter() - start
-    return Outlined(findings.segments[0].mask, series.volume.affine, findings.measurements[0].value, seconds)
+    with tempfile.TemporaryDirectory() as scratch:
+        series, out = _linked(files, Path(scratch) / "series"), Path(scratch) / "out"
+        command = [_PROGRAM, "process", series, "--pipeline", "brain_extraction", "--out", out, "--json"]
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            raise NoVolume(" ".join(done.stderr.split()))
+        told = json.loads(done.stdout)
+        if not told["measurements"]:
+            raise NoVolume(" ".join(told["remarks"]))
+        found = segread(out / "seg.dcm").get_volume(combine_segments=True)
+    return Outlined(found.array > 0, found.affine, told["measurements"][0]["value"], seconds)
+
+
+def _linked(files: list[Path], folder: Path) -> Path:
+    folder.mkdir()
+    for index, file in enumerate(files):
+        (folder / f"{index:04d}.dcm").symlink_to(file.resolve())
+    return folder
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,6 @@ def main() -> int:
     """Print the table; return 1 if a line is not good."""
     arguments = _arguments()
     cli = arguments.reference or _reference(_PROJECT / ".venv-deepbet")
-    _PIPELINE.load("cpu")
     with tempfile.TemporaryDirectory() as scratch:
         rows = []
         for case in _CASES:
@@ -183,10 +190,7 @@ def _unpacked(source: Path, scratch: Path) -> Path:
 def _deepbet(files: list[Path], cli: Path) -> Outlined:
     """Return the outline of deepbet's own command on dcm2niix's conversion."""
     with tempfile.TemporaryDirectory() as scratch:
-        series = Path(scratch) / "series"
-        series.mkdir()
-        for index, file in enumerate(files):
-            (series / f"{index:04d}.dcm").symlink_to(file)
+        series = _linked(files, Path(scratch) / "series")
         _quietly([cli.with_name("dcm2niix"), "-z", "n", "-b", "n", "-f", "head", "-o", scratch, series])
         mask, start = Path(scratch) / "mask.nii.gz", time.perf_counter()
         brain = Path(scratch) / "brain.nii.gz"

@@ -29,13 +29,16 @@ from tests.acceptance import validators
 _PATIENCE_SECONDS: Final = 240
 _RULES: Final = Path(__file__).resolve().parents[2] / "config" / "rules.toml"
 
-#: Data set -> (folder or zip stem below it, series that the shipped rule should choose: a file name pattern).
+#: Study -> data folder and the files in it. The MS visits are T1, T2 and FLAIR; the Enhanced study has two
+#: reconstructions and the vendor's own SR: the shipped rule has to choose.
 _HEADS: Final[Mapping[str, tuple[str, str]]] = {
     "siemens-prisma": ("t1-siemens-prisma", "dicom/**/*"),
     "philips-elition": ("t1-philips-elition", "dicom/**/*"),
     "nifti2dicom-defaced": ("t1-nifti2dicom-defaced", "dicom/**/*"),
     "supine": ("t1-patient-positions", "HFS/**/*"),
     "prone": ("t1-patient-positions", "HFP/**/*"),
+    "ms-first-visit": ("ms-longitudinal-patient12", "dicom/study1/**/*"),
+    "ms-second-visit": ("ms-longitudinal-patient12", "dicom/study2/**/*"),
     "enhanced-xa30": ("t1-enhanced-multiframe-xa30", "*.dcm"),
 }
 
@@ -67,7 +70,7 @@ def pacs(
 
 @pytest.fixture(scope="module")
 def files(shared_data: Path, unpacked: Callable[[str], Path]) -> dict[str, tuple[Path, ...]]:
-    """Return the files of every head; the Enhanced study has two reconstructions and the vendor's own SR."""
+    """Return the files of every study."""
     found: dict[str, tuple[Path, ...]] = {}
     for name, (folder, pattern) in _HEADS.items():
         root = shared_data / folder if pattern == "*.dcm" else unpacked(folder)
