@@ -21,7 +21,7 @@ from dicom_node.errors import ComputeUnavailable, Failure, PeerRefused, PeerUnre
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Delivery, Job, Ledger, NewJob, Received, Revision
 from dicom_node.ledger.moves import to_json
-from dicom_node.lifecycle import StudyState
+from dicom_node.lifecycle import DeliveryState, StudyState
 from dicom_node.settings import Destination, Settings
 from dicom_node.storage_scu import Outcome, OutgoingObject, StorageSCU, Verdict
 
@@ -83,6 +83,19 @@ class Flow:
         deliveries = self._ledger.deliveries.take_back(self._owner, now, starting=starting)
         if jobs or deliveries:
             log.info("work taken back", count=len(jobs), objects=deliveries)
+        if starting:
+            self._hold_homeless()
+
+    def _hold_homeless(self) -> None:
+        """Hold what waits for a destination that the settings no longer have: nobody would ever send it."""
+        known = {destination.name for destination in self._settings.destinations}
+        waiting = self._ledger.deliveries.in_state(DeliveryState.WAITING)
+        for name in sorted({delivery.destination for delivery in waiting} - known):
+            reason = f"there is no destination {name!r} in node.toml any more: add it and retry, or cancel this"
+            now = self._clock()
+            self._ledger.deliveries.bring_back(name, now, every=True)
+            for delivery in self._ledger.deliveries.start(name, self._owner, now, now + LEASE_SECONDS, len(waiting)):
+                self._ledger.deliveries.hold(delivery, None, reason, now)
 
     def keep_leases(self) -> None:
         """Say that this node is alive, and take over from those that are not."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, func, or_, select, update
 
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.moves import AnyRow, move, note_event
@@ -108,15 +108,19 @@ class Deliveries:
             values = {"not_before": now, "lease_owner": None}
             return move(connection, deliveries, where, DeliveryEvent.INTERRUPTED, **values)
 
-    def bring_back(self, destination: str, now: float) -> int:
-        """A destination answers again: everything that waits for it is due now; return how many."""
-        waiting = and_(
+    def bring_back(self, destination: str, now: float, *, every: bool = False) -> int:
+        """A destination answers again: what waits because it did not is due now; return how many that are.
+
+        What it answered with a temporary status keeps its own wait, unless `every` delivery is meant.
+        """
+        waiting = [
             deliveries.c.destination == destination,
             deliveries.c.state == str(DeliveryState.WAITING),
             deliveries.c.not_before > now,
-        )
+        ]
+        waiting += [] if every else [deliveries.c.status.is_(None)]
         with self._engine.begin() as connection:
-            return connection.execute(update(deliveries).where(waiting).values(not_before=now)).rowcount
+            return connection.execute(update(deliveries).where(*waiting).values(not_before=now)).rowcount
 
     def waiting_for(self, destination: str) -> int:
         """Return how many objects wait for a destination's return (tried at least once)."""
