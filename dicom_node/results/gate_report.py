@@ -1,4 +1,4 @@
-"""What the gate looks at in a structured report: references that resolve, and outlines that viewers can draw."""
+"""What the gate looks at in a report: references that resolve, outlines that viewers draw, words that they show."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -14,11 +14,16 @@ _GROUP: Final = "125007"
 _TRACKING_IDENTIFIER: Final = "112039"
 _TRACKING_UID: Final = "112040"
 _REFERENCED_SEGMENT: Final = "121191"
-_SOURCE_SERIES: Final = "121232"
+#: Of a segment, and of a sentence.
+_SOURCE_SERIES: Final = ("121232", "112002")
+_CONCLUSIONS: Final = "55110-1"
+_CONCLUSION: Final = "121077"
+#: Template to title. Viewers look for measurements in every report with the first title, and fail without any.
+_TITLES: Final[Mapping[str, str]] = {"1500": "126000", "2000": "18748-4"}
 
 
 def _form(case: Case) -> Iterator[str]:
-    """PS3.3 C.17.2: a finished document that nobody has verified yet; PS3.16 TID 1500."""
+    """PS3.3 C.17.2: a finished document that nobody has verified yet; PS3.16 TID 1500, without a SEG TID 2000."""
     wanted = {
         "SOPClassUID": Comprehensive3DSRStorage,
         "ValueType": "CONTAINER",
@@ -29,8 +34,15 @@ def _form(case: Case) -> Iterator[str]:
     for keyword, value in wanted.items():
         if case.dataset.get(keyword) != value:
             yield f"{keyword} is not {value}"
-    if [item.TemplateIdentifier for item in items(case.dataset, "ContentTemplateSequence")] != ["1500"]:
-        yield "the root is not by template 1500"
+    template = "1500" if _segmented(case) else "2000"
+    if [item.TemplateIdentifier for item in items(case.dataset, "ContentTemplateSequence")] != [template]:
+        yield f"the root is not by template {template}"
+    if _code(case.dataset) != _TITLES[template]:
+        yield f"the title is not that of a report by template {template}"
+
+
+def _segmented(case: Case) -> bool:
+    return any(built.kind == "SEG" for built in case.objects)
 
 
 def _walk(item: Dataset) -> Iterator[Dataset]:
@@ -89,8 +101,8 @@ def _resolves(reference: Dataset, target: Dataset) -> Iterator[str]:
 def _source_series(case: Case) -> Iterator[str]:
     known = {str(image.SeriesInstanceUID) for image in case.source_images().values()}
     for item in _walk(case.dataset):
-        if _code(item) == _SOURCE_SERIES and str(item.UID) not in known:
-            yield "the source series of a segment is not one of the sources"
+        if _code(item) in _SOURCE_SERIES and str(item.UID) not in known:
+            yield "the source series of a segment or sentence is not one of the sources"
 
 
 def _groups(dataset: Dataset) -> list[Dataset]:
@@ -158,6 +170,23 @@ def _reported(dataset: Dataset, sop_instance_uid: str) -> dict[int, str]:
     return reported
 
 
+def _words(case: Case) -> Iterator[str]:
+    """A report without a SEG is read, not drawn: a sentence at least, where it is looked for, and no measurement."""
+    if _segmented(case):
+        return
+    headings = [item for item in items(case.dataset, "ContentSequence") if _code(item) == _CONCLUSIONS]
+    sentences = [item for each in headings for item in items(each, "ContentSequence") if _code(item) == _CONCLUSION]
+    if not sentences:
+        yield "there is no SEG, and not a word that says so"
+    for number, item in enumerate(sentences, 1):
+        if item.ValueType != "TEXT" or not str(item.get("TextValue") or "").strip():
+            yield f"sentence {number} is empty"
+        if not any(_code(child) in _SOURCE_SERIES for child in items(item, "ContentSequence")):
+            yield f"sentence {number} does not say which series it is about"
+    if any(item.ValueType in {"NUM", "SCOORD", "SCOORD3D"} or _code(item) == _GROUP for item in _walk(case.dataset)):
+        yield "there is no SEG, but a measurement"
+
+
 REPORT_CHECKS: Final[Mapping[str, Check]] = {
     "form": _form,
     "references": _references,
@@ -165,4 +194,5 @@ REPORT_CHECKS: Final[Mapping[str, Check]] = {
     "tracking": _tracking,
     "outlines": _outlines,
     "segments": _same_segments,
+    "words": _words,
 }

@@ -2,10 +2,11 @@
 
 For each segment two groups share one Tracking UID: TID 1411, which refers to the SEG, and TID 1410 with an outline
 on the source image, because some viewers fail on a group without coordinates. Remarks and the notice stand as
-comments under "Qualitative Evaluations" (TID 1500 row 12); where nothing was found they are all there is.
+comments under "Qualitative Evaluations" (TID 1500 row 12). Where nothing was found the report is a text
+(`text_report`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Final
 
@@ -15,28 +16,30 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage
 
-from dicom_node import MANUFACTURER
 from dicom_node.contract import Algorithm, Findings, Measurement, Segment
 from dicom_node.geometry import SourceSeries
 from dicom_node.results.objects import BuiltObject, RunContext
 from dicom_node.results.outline import Outline, outlines
-from dicom_node.results.provenance import device_uid, new_object, own_text, series_number
-from dicom_node.results.segmentation import algorithm_parameters, found, tracking_uid
+from dicom_node.results.provenance import new_object, own_text, series_number
+from dicom_node.results.report_parts import (
+    algorithm_identification,
+    comment,
+    container,
+    language,
+    observer,
+    procedure,
+    unfound,
+)
+from dicom_node.results.segmentation import found, tracking_uid
 from dicom_node.results.source_images import image_reference, is_multiframe, plane_of, source_of
+from dicom_node.results.text_report import text_content
 
 _TITLE: Final = Code("126000", "DCM", "Imaging Measurement Report")
-_COMMENT: Final = Code("121106", "DCM", "Comment")
 _QUALITATIVE: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
 _MEASUREMENTS: Final = Code("126010", "DCM", "Imaging Measurements")
-_PROCEDURE: Final = Code("121058", "DCM", "Procedure reported")
-_DEVICE: Final = Code("121007", "DCM", "Device")
-_ENGLISH: Final = Code("en-US", "RFC5646", "English (United States)")
 _REGION: Final = Code("111030", "DCM", "Image Region")
 _AREA: Final = Code("42798000", "SCT", "Area")
 _SQUARE_MM: Final = Code("mm2", "UCUM", "square millimeter")
-#: CID 100 members by modality; the site's own code stays in Procedure Code Sequence.
-_PROCEDURES: Final[Mapping[str, Code]] = {"MR": Code("25056-3", "LN", "MRI unspecified body region")}
-_ANY_PROCEDURE: Final = Code("363679005", "SCT", "Imaging procedure")
 _LO_LENGTH: Final = 64
 _DECIMALS: Final = 3
 
@@ -62,7 +65,12 @@ def build_report(
     dataset.SeriesNumber = series_number("SR", run, taken)
     dataset.SeriesDescription = own_text(f"{run.pipeline_title} report (AI, not reviewed)", dataset)[:_LO_LENGTH]
     _add_document(dataset, [image for each in sources.values() for image in each.datasets], segmentation)
-    for element in _content(findings, source, run, segmentation, dataset):
+    content = (
+        text_content(findings, sources, run, dataset)
+        if segmentation is None
+        else _content(findings, source, run, segmentation, dataset)
+    )
+    for element in content:
         dataset.add(element)
     return BuiltObject("SR", dataset)
 
@@ -100,48 +108,20 @@ def _hierarchy(evidence: Iterable[Dataset]) -> list[Dataset]:
 
 
 def _content(
-    findings: Findings, source: SourceSeries, run: RunContext, segmentation: BuiltObject | None, dataset: Dataset
+    findings: Findings, source: SourceSeries, run: RunContext, segmentation: BuiltObject, dataset: Dataset
 ) -> sr.ContainerContentItem:
     """Return the root of the content tree (TID 1500)."""
     root = sr.ContainerContentItem(name=_TITLE, template_id="1500")
     content = sr.ContentSequence()
-    content.extend(sr.LanguageOfContentItemAndDescendants(_ENGLISH))
-    content.extend(_observer(findings.algorithm, run, dataset))
-    procedure = _PROCEDURES.get(str(source.datasets[0].get("Modality")), _ANY_PROCEDURE)
-    content.append(
-        sr.CodeContentItem(
-            name=_PROCEDURE, value=procedure, relationship_type=sr.RelationshipTypeValues.HAS_CONCEPT_MOD
-        )
-    )
-    if segmentation is not None:
-        content.append(_container(_MEASUREMENTS, _groups(findings, source, run, segmentation)))
-    comments = _comments(findings, run)
+    content.extend(language())
+    content.extend(observer(findings.algorithm, run, dataset))
+    content.append(procedure(source))
+    content.append(container(_MEASUREMENTS, _groups(findings, source, run, segmentation)))
+    comments = [text for text in (run.settings.notice, *findings.remarks, *unfound(findings)) if text]
     if comments:
-        content.append(_container(_QUALITATIVE, [_comment(own_text(text, dataset)) for text in comments]))
+        content.append(container(_QUALITATIVE, [comment(text, dataset) for text in comments]))
     root.ContentSequence = content
     return root
-
-
-def _container(name: Code, items: Iterable[Dataset]) -> sr.ContainerContentItem:
-    container = sr.ContainerContentItem(name=name, relationship_type=sr.RelationshipTypeValues.CONTAINS)
-    container.ContentSequence = sr.ContentSequence(items)
-    return container
-
-
-def _observer(algorithm: Algorithm, run: RunContext, dataset: Dataset) -> sr.ObservationContext:
-    """Return who observed: this node as a device (TID 1001, 1002, 1004)."""
-    return sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(
-            observer_type=_DEVICE,
-            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-                uid=device_uid(run.node_name),
-                name=own_text(run.node_name, dataset),
-                manufacturer_name=MANUFACTURER,
-                model_name=own_text(f"{run.pipeline_title} ({algorithm.name} {algorithm.version})", dataset),
-                serial_number=own_text(run.node_name, dataset),
-            ),
-        )
-    )
 
 
 def _groups(findings: Findings, source: SourceSeries, run: RunContext, segmentation: BuiltObject) -> list[Dataset]:
@@ -179,13 +159,7 @@ def _common_of_groups(
         "finding_type": segment.type,
         "finding_category": segment.category,
         "finding_sites": [sr.FindingSite(anatomic_location=segment.region or segment.type)],
-        "algorithm_id": sr.AlgorithmIdentification(
-            name=own_text(algorithm.name, dataset),
-            version=own_text(algorithm.version, dataset),
-            parameters=[
-                f"{name}={own_text(text, dataset)}" for name, text in algorithm_parameters(algorithm).items()
-            ],
-        ),
+        "algorithm_id": algorithm_identification(algorithm, dataset),
     }
 
 
@@ -229,23 +203,3 @@ def _area(outline: Outline, source: SourceSeries) -> sr.Measurement:
     spacing = plane_of(*source_of(source, outline.slice_index)).spacing.value
     area = outline.area() * float(np.prod([float(value) for value in spacing]))
     return sr.Measurement(name=_AREA, value=round(area, _DECIMALS), unit=_SQUARE_MM)
-
-
-def _comments(findings: Findings, run: RunContext) -> Sequence[str]:
-    """Return what the radiologist should read besides the numbers, the notice first."""
-    labels = {segment.label for segment in found(findings)}
-    unfound = [item for item in findings.measurements if item.segment not in labels]
-    values = [
-        f"{item.name.meaning} of {item.segment}: {item.value:g} {item.unit.value} (not found in these images)."
-        for item in unfound
-    ]
-    remarks = list(findings.remarks)
-    if not labels:
-        algorithm = findings.algorithm
-        remarks = remarks or [f"{run.pipeline_title} found nothing in these images."]
-        values.append(f"Algorithm: {algorithm.name} {algorithm.version}.")
-    return [text for text in (run.settings.notice, *remarks, *values) if text]
-
-
-def _comment(text: str) -> sr.TextContentItem:
-    return sr.TextContentItem(name=_COMMENT, value=text, relationship_type=sr.RelationshipTypeValues.CONTAINS)

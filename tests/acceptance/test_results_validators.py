@@ -79,6 +79,7 @@ CASES = [
     ("t1-siemens-prisma", "none"),
     ("t1-siemens-prisma", "one slice"),
     ("t1-enhanced-multiframe-xa30", "two"),
+    ("t1-enhanced-multiframe-xa30", "none"),
     ("t1-nifti2dicom-defaced", "one"),
     ("t1-philips-elition", "two"),
 ]
@@ -120,7 +121,9 @@ def test_dcentvfy_finds_the_set_consistent(made: Made) -> None:
 
 
 def test_pixelmed_finds_no_error_in_the_report(made: Made) -> None:
-    """The judge of IHE AI Results accepts the TID 1500 report."""
+    """The judge of IHE AI Results accepts the report by its template: 1500, or 2000 where nothing was found."""
+    template = dcmread(made.results["SR"]).ContentTemplateSequence[0].TemplateIdentifier
+    assert template == ("1500" if made.findings.segments else "2000")
     assert pixelmed_sr(made.results["SR"]).errors == []
 
 
@@ -167,6 +170,17 @@ def test_a_mask_one_voxel_off_is_noticed() -> None:
     assert not same_voxels(volume, PatientVolume(np.roll(mask, 1, axis=2), volume.affine))
     assert not same_voxels(volume, PatientVolume(mask[::-1], volume.affine))
     assert not same_voxels(volume, PatientVolume(mask[:, :, :5], volume.affine))
+
+
+@pytest.mark.parametrize("made", [("t1-enhanced-multiframe-xa30", "none")], indirect=True)
+def test_judges_do_complain_of_a_report_in_words(made: Made, tmp_path: Path) -> None:
+    """The report that found nothing is judged too: without its language and observer it breaks its template."""
+    broken = dcmread(made.results["SR"])
+    broken.ContentSequence = [item for item in broken.ContentSequence if item.ValueType == "CONTAINER"]
+    del broken.PreliminaryFlag, broken.CompletionFlag
+    broken.save_as(tmp_path / "broken.dcm")
+    assert any("CompletionFlag" in line for line in dciodvfy(tmp_path / "broken.dcm").errors)
+    assert pixelmed_sr(tmp_path / "broken.dcm").errors != []
 
 
 @pytest.mark.parametrize("made", [("t1-enhanced-multiframe-xa30", "two")], indirect=True)

@@ -8,12 +8,13 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from dicom_node.contract import Findings
 from dicom_node.entities import derived_uid
 from dicom_node.errors import WrongObject
 from dicom_node.geometry import SourceSeries
 from dicom_node.results import BuiltObject, build, check
 from dicom_node.results.gate import CHECKS
-from tests.results_cases import ROLE, findings, run_context, segment, source_series
+from tests.results_cases import ALGORITHM, ROLE, findings, run_context, segment, source_series
 
 Corrupt = Callable[[Dataset, SourceSeries], object]
 
@@ -197,6 +198,73 @@ def _segment_not_reported(dataset: Dataset, _: SourceSeries) -> None:
     drop(group(dataset, "1411"), "121191", "121232")
 
 
+def in_words(source: SourceSeries) -> tuple[BuiltObject, ...]:
+    """Build the SR of a run that found nothing."""
+    (report,) = build(Findings(ROLE, ALGORITHM, remarks=("No brain was found.",)), {ROLE: source}, run_context())
+    return (replace(report, dataset=deepcopy(report.dataset)),)
+
+
+def named(dataset: Dataset, code: str) -> Dataset:
+    return next(item for item in walk(dataset) if item.ConceptNameCodeSequence[0].CodeValue == code)
+
+
+def _measurement_title(dataset: Dataset, _: SourceSeries) -> None:
+    """The title under which viewers look for measurements, and fail."""
+    dataset.ConceptNameCodeSequence[0].CodeValue = "126000"
+    dataset.ConceptNameCodeSequence[0].CodingSchemeDesignator = "DCM"
+
+
+def _measurement_template(dataset: Dataset, source: SourceSeries) -> None:
+    _measurement_title(dataset, source)
+    dataset.ContentTemplateSequence[0].TemplateIdentifier = "1500"
+
+
+def _text_title(dataset: Dataset, _: SourceSeries) -> None:
+    dataset.ConceptNameCodeSequence[0].CodeValue = "18748-4"
+
+
+def _speechless(dataset: Dataset, _: SourceSeries) -> None:
+    drop(named(dataset, "55110-1"), "121077")
+
+
+def _no_heading(dataset: Dataset, _: SourceSeries) -> None:
+    drop(dataset, "55110-1")
+
+
+def _blank(dataset: Dataset, _: SourceSeries) -> None:
+    named(dataset, "121077").TextValue = " "
+
+
+def _about_nothing(dataset: Dataset, _: SourceSeries) -> None:
+    del named(dataset, "121077").ContentSequence
+
+
+def _about_another_series(dataset: Dataset, _: SourceSeries) -> None:
+    named(dataset, "112002").UID = derived_uid("other")
+
+
+def _measured(dataset: Dataset, source: SourceSeries) -> None:
+    """A number that no segment supports: taken over from a report that has one."""
+    (_, report) = built(source)
+    dataset.ContentSequence.append(first(report.dataset, "NUM"))
+
+
+#: (check, change, words of the refusal) of a report without a SEG
+CASES_IN_WORDS: tuple[tuple[str, Corrupt, str], ...] = (
+    ("patient and study", put(PatientID="P-2"), "PatientID is not"),
+    ("own series", _source_series_uid, "that of a source series"),
+    ("maker", put(Manufacturer="Scanner maker"), "Manufacturer is not"),
+    ("form", put(CompletionFlag="PARTIAL"), "CompletionFlag is not COMPLETE"),
+    ("form", _measurement_title, "the title is not that of a report by template 2000"),
+    ("form", _measurement_template, "the root is not by template 2000"),
+    ("references", _foreign_evidence, "listed as evidence are unknown"),
+    ("source series", _about_another_series, "not one of the sources"),
+    ("words", _speechless, "not a word"),
+    ("words", _no_heading, "not a word"),
+    ("words", _blank, "sentence 1 is empty"),
+    ("words", _about_nothing, "which series it is about"),
+    ("words", _measured, "but a measurement"),
+)
 #: (kind, check, change, words of the refusal)
 CASES: tuple[tuple[str, str, Corrupt, str], ...] = (
     *(
@@ -245,6 +313,7 @@ CASES: tuple[tuple[str, str, Corrupt, str], ...] = (
     ("SEG", "segments", _undrawn, "frames show segments"),
     ("SR", "form", put(VerificationFlag="VERIFIED"), "VerificationFlag is not UNVERIFIED"),
     ("SR", "form", without("ContentTemplateSequence"), "template 1500"),
+    ("SR", "form", _text_title, "the title is not that of a report by template 1500"),
     ("SR", "references", _dangling, "leads nowhere"),
     ("SR", "references", _unknown_segment, "that it does not have"),
     ("SR", "references", _wrong_class, "another SOP class"),
@@ -279,9 +348,29 @@ def test_a_corrupted_object_is_refused_with_its_reason(kind: str, name: str, cha
     assert said in said_by_gate
 
 
+@pytest.mark.parametrize(("name", "change", "said"), CASES_IN_WORDS)
+def test_a_corrupted_report_in_words_is_refused_with_its_reason(name: str, change: Corrupt, said: str) -> None:
+    """So is a report that found nothing, if it could be silent, misfiled, or crash a viewer."""
+    source = source_series()
+    objects = in_words(source)
+    check(objects, {ROLE: source})
+    change(objects[0].dataset, source)
+    said_by_gate = refusal(objects, source)
+    assert f"SR, {name}: " in said_by_gate
+    assert said in said_by_gate
+
+
+def test_a_report_in_words_does_not_go_with_a_segmentation() -> None:
+    """Words instead of the numbers of a SEG are refused, and so are numbers without their SEG."""
+    source = source_series()
+    seg, report = built(source)
+    assert "the root is not by template 1500" in refusal((seg, *in_words(source)), source)
+    assert "the root is not by template 2000" in refusal((report,), source)
+
+
 def test_every_check_has_an_object_that_it_refuses() -> None:
     """A check that nothing fails proves nothing."""
-    tried = {(kind, name) for kind, name, _, _ in CASES}
+    tried = {(kind, name) for kind, name, _, _ in CASES} | {("SR", name) for name, _, _ in CASES_IN_WORDS}
     assert tried == {(kind, name) for kind, checks in CHECKS.items() for name in checks}
 
 

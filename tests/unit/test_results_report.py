@@ -1,4 +1,4 @@
-"""An SR says in TID 1500 what was measured, where, and by what."""
+"""An SR says in TID 1500 what was measured, where, and by what; in TID 2000 that nothing was found."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -36,7 +36,12 @@ def walk(item: Dataset) -> Iterator[Dataset]:
 
 
 def comments(report: Dataset) -> list[str]:
-    return [item.TextValue for item in walk(report) if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
+    return sentences(report, "121106")
+
+
+def sentences(report: Dataset, code: str) -> list[str]:
+    """Return every text under one concept name."""
+    return [item.TextValue for item in walk(report) if item.ConceptNameCodeSequence[0].CodeValue == code]
 
 
 def test_an_independent_reader_finds_the_volume_and_its_segment() -> None:
@@ -152,23 +157,74 @@ def test_notice_and_remarks_are_comments() -> None:
 
 
 def test_nothing_found_is_said_in_words() -> None:
-    """An empty mask gives no SEG, no measurement group that a viewer could fail on, and a report that says so."""
+    """An empty mask gives no SEG, and a report in words: the notice, what was not found, how it was looked for."""
     nothing = segment(mask=np.zeros((6, 20, 24), dtype=np.bool_))
     report, seg = report_of(findings(nothing, remarks=("No brain was found in these images.",)))
     assert seg is None
-    assert not any(item.ValueType == "SCOORD" for item in walk(report))
-    assert comments(report) == [
-        ResultSettings().notice,
+    assert comments(report) == [ResultSettings().notice]
+    assert sentences(report, "121077") == [
         "No brain was found in these images.",
         "Volume of Brain: 0 ml (not found in these images).",
-        "Algorithm: example 1.0.2.",
     ]
+    assert sentences(report, "121065") == [
+        (
+            "Brain extraction by example 1.0.2, automatic, not reviewed by a person. Looked for: Brain. "
+            "Analysed: series 5 (6 slices)."
+        )
+    ]
+    assert [sentences(report, code)[0] for code in ("111001", "111003", "111002")] == [
+        "example",
+        "1.0.2",
+        f"weights_sha256={'ab' * 32}",
+    ]
+
+
+def test_nothing_found_is_a_text_for_viewers() -> None:
+    """TID 2000, neither title nor content of a measurement report, and a line for each item: OHIF shows it."""
+    report, _ = report_of(Findings(ROLE, ALGORITHM, remarks=("No brain was found in these images.",)))
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "2000"
+    assert report.ConceptNameCodeSequence[0].CodeValue == "18748-4"
+    value_types = {item.ValueType for item in walk(report)}
+    assert value_types == {"CODE", "CONTAINER", "TEXT", "UIDREF"}
+    containers = [report, *(item for item in walk(report) if item.ValueType == "CONTAINER")]
+    assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_nothing_found_says_in_which_series(enhanced: bool) -> None:
+    """The conclusion is inferred from each series that was analysed; the evidence names their images."""
+    source, flair = source_series(enhanced=enhanced), another_series("flair")
+    del flair.datasets[0].SeriesNumber
+    sources = {ROLE: source, "flair": flair}
+    (built,) = build(Findings(ROLE, ALGORITHM), sources, run_context())
+    check([built], sources)
+    (conclusion,) = (item for item in walk(built.dataset) if item.ConceptNameCodeSequence[0].CodeValue == "121077")
+    assert [(item.RelationshipType, item.UID) for item in conclusion.ContentSequence] == [
+        ("INFERRED FROM", each.datasets[0].SeriesInstanceUID) for each in sources.values()
+    ]
+    assert sentences(built.dataset, "121065")[0].endswith(
+        "Analysed: series 5 (6 slices), a series without number (6 slices)."
+    )
+
+
+def test_both_kinds_of_report_are_filed_alike() -> None:
+    """Whose they are, who made them, when, and what they are worth: the same with and without findings."""
+    with_findings, _ = report_of()
+    without, _ = report_of(Findings(ROLE, ALGORITHM))
+    content = {
+        "ConceptNameCodeSequence", "ContentSequence", "ContentTemplateSequence", "ContinuityOfContent",
+        "CurrentRequestedProcedureEvidenceSequence",
+    }  # fmt: skip
+    for report in (with_findings, without):
+        for keyword in content:
+            delattr(report, keyword)
+    assert with_findings == without
 
 
 def test_a_pipeline_without_words_still_reports() -> None:
     """Findings without segments, measurements and remarks give a report that says that nothing was found."""
     report, _ = report_of(Findings(ROLE, ALGORITHM))
-    assert "Brain extraction found nothing in these images." in comments(report)
+    assert sentences(report, "121077") == ["Brain extraction found nothing in these images."]
 
 
 def test_a_measurement_of_what_was_not_found_is_kept_in_words() -> None:
