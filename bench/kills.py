@@ -16,6 +16,7 @@ import hashlib
 import os
 import random
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -28,13 +29,15 @@ from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmread
-from pynetdicom import AE
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from bench.peers import NodeProcess, clone_study, rule_text
 from dicom_node.demo import loopback
 from dicom_node.demo.pacs import OrthancPacs
 from dicom_node.demo.scanner import Image, find_study
+from dicom_node.demo.stored import listens
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import DeliveryState, JobState
 
@@ -70,11 +73,27 @@ class Scanner(threading.Thread):
         return {str(path) for path in self.acknowledged.values()}
 
     def _push(self, images: list[Image]) -> None:
+        if not listens(self.node.peer):
+            return
         entity = AE(ae_title="SCANNER")
         entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
         pairs = {(image.sop_class_uid, image.transfer_syntax_uid) for image in images}
         contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
-        association = entity.associate(self.node.peer.host, self.node.peer.port, contexts, ae_title="NODE")
+        lines: list[socket.socket] = []
+        association = entity.associate(
+            self.node.peer.host,
+            self.node.peer.port,
+            contexts,
+            ae_title="NODE",
+            evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: lines.append(event.assoc.dul.socket.socket))],
+        )
+        try:
+            self._send(association, images)
+        finally:
+            for line in lines:  # pynetdicom leaves it open when the node is killed under it
+                line.close()
+
+    def _send(self, association: Association, images: list[Image]) -> None:
         if not association.is_established:
             return
         for image in images:

@@ -134,7 +134,11 @@ class NodeProcess:
                 env={**os.environ, "PYTHONPATH": path},
             )
         if wait:
-            self.wait_for_echo()
+            try:
+                self.wait_for_echo()
+            except BaseException:
+                self.stop()
+                raise
 
     def wait_for_echo(self) -> None:
         """Return when the node answers a C-ECHO; raises TimeoutError, with its last log lines, if it does not."""

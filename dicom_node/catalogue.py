@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from dicom_node.contract import ENTRY_POINT_GROUP, Pipeline
 from dicom_node.errors import PipelineUnknown
+from dicom_node.log import safe_text, where
 
 
 def installed() -> Mapping[str, EntryPoint]:
@@ -29,6 +30,9 @@ def find(name: str) -> Pipeline:
     except ImportError as error:
         reason = f"pipeline {name!r} cannot be imported, {error.name or 'a package'} is missing: "
         raise PipelineUnknown(reason + 'install it (pip install "dicom-node[pipelines]")') from error
+    except Exception as error:  # the named boundary: whoever wrote the package, the node starts without it
+        reason = f"pipeline {name!r} cannot be used ({safe_text(error)} at {where(error)})"
+        raise PipelineUnknown(f"{reason}: ask those who made {point.value}, or uninstall it") from error
     if not isinstance(pipeline, Pipeline):
         raise PipelineUnknown(f"{point.value} is no pipeline: see dicom_node.contract.Pipeline")
     return pipeline

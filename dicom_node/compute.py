@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 _PROGRESS_TOPIC: Final = "dicom-node-progress"
 _MEMORY_TOPIC: Final = "worker-restart-memory"  # published by Dask's nanny, with the pid it ended
 _RESTART_SECONDS: Final = 30
+_PLACING_SECONDS: Final = 5
 _DEATH: Final = re.compile(r"Worker process (\d+) was killed by signal (\d+)")  # the nanny's own words
 _ENGINE: Final[dict[str, Any]] = {
     # the ledger decides on retries, so a job that took its worker down is never run again by the engine
@@ -41,7 +42,12 @@ _ENGINE: Final[dict[str, Any]] = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 1.0,
     "distributed.comm.timeouts.connect": "10s",
+    # so long after a worker's death the cluster looks whether it is back, and gives it up for good if it is away - be
+    # it because it died a second time: never, each nanny brings its worker back
+    "distributed.deploy.lost-worker-timeout": "3650 days",
     "distributed.admin.tick.limit": "60s",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -91,7 +97,9 @@ class Compute:
         self._client: Client | None = None
         self._cluster: LocalCluster | None = None
         self._running: dict[int, _Running] = {}
-        self._restarting = 0
+        #: Jobs whose worker is to be ended and not known yet, and the addresses of workers that are being ended.
+        self._unplaced = 0
+        self._ending: set[str] = set()
         self._over_memory: set[int] = set()
         self._deaths = _Deaths()
         self._lock = threading.Lock()
@@ -123,7 +131,8 @@ class Compute:
             "processes": True,
             "memory_limit": self._settings.memory_limit_mib * 2**20,
             "host": "127.0.0.1",
-            "dashboard_address": None,
+            # the engine's HTTP server cannot be left out: any free port of loopback, and nothing to be read there
+            "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             "worker_dashboard_address": None,
             "silence_logs": False,
             "local_directory": str(self._scratch),
@@ -133,7 +142,9 @@ class Compute:
     def _worker_environment(self) -> dict[str, str]:
         threads = str(self._settings.threads_per_job or max(1, (os.cpu_count() or 1) // self._settings.workers))
         libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        return dict.fromkeys(libraries, threads) | {"DASK_LOGGING__DISTRIBUTED": "error"}
+        # a worker's standard error is the node's, and warnings of the DICOM libraries may quote the values they meet
+        quiet = {"DASK_LOGGING__DISTRIBUTED": "error", "PYTHONWARNINGS": "ignore"}
+        return dict.fromkeys(libraries, threads) | quiet
 
     def stop(self) -> None:
         """End the workers; what they were running is taken back by the ledger at the next start."""
@@ -146,9 +157,9 @@ class Compute:
         """Return how many jobs can start now."""
         if self._client is None:
             return 0
-        workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        workers = set(self._client.scheduler_info(n_workers=-1)["workers"])
         with self._lock:
-            return max(0, workers - len(self._running) - self._restarting)
+            return max(0, len(workers - self._ending) - len(self._running) - self._unplaced)
 
     def submit(self, job_id: int, step: Callable[..., Any], *arguments: Any) -> None:
         """Start one job on a free worker; `step` must be importable there.
@@ -191,28 +202,38 @@ class Compute:
             item = self._running.pop(job_id, None)
             if item is None or self._client is None:
                 return
-            self._restarting += 1
+            self._unplaced += 1
         threading.Thread(target=self._end_worker, args=(self._client, item.future), daemon=True).start()
 
     def _end_worker(self, client: Client, future: Future) -> None:
+        workers: list[str] = []
         try:
-            workers = [address for address, keys in client.processing().items() if future.key in keys]
+            workers = _workers_of(client, future)
+        finally:
+            with self._lock:
+                self._unplaced -= 1
+                self._ending.update(workers)
+        try:
             future.cancel(force=True)
             if workers:
                 client.restart_workers(workers, timeout=_RESTART_SECONDS, raise_for_error=False)
-        except (OSError, TimeoutError, FutureCancelledError) as error:
+        except (OSError, TimeoutError, FutureCancelledError, KeyError) as error:
+            # KeyError: the worker has died meanwhile, and its nanny brings it back without being asked
             log.warning("worker could not be restarted", exc_info=error)
         finally:
             with self._lock:
-                self._restarting -= 1
+                self._ending.difference_update(workers)
 
     def _ended(self, job_id: int, item: _Running) -> Ended:
         with self._lock:
             self._running.pop(job_id, None)
         error = item.future.exception()
-        if error is None:
-            return Ended(job_id, item.future.result(), None)
-        return Ended(job_id, None, self._failure(error))
+        if error is not None:
+            return Ended(job_id, None, self._failure(error))
+        if item.future.status != "finished":
+            # cancelled or lost, not by us: the connection to the scheduler broke, or it was started anew
+            return Ended(job_id, None, ComputeUnavailable("the compute engine has forgotten the job"))
+        return Ended(job_id, item.future.result(), None)
 
     def _failure(self, error: BaseException) -> Failure:
         if isinstance(error, Failure):
@@ -237,6 +258,18 @@ class Compute:
     def _note_memory(self, event: Any) -> None:
         _, message = event
         self._over_memory.add(message["pid"])
+
+
+def _workers_of(client: Client, future: Future) -> list[str]:
+    """Return the address of the worker that has a job, none if it is over or has found no worker."""
+    # a job that was submitted just now may not have reached the scheduler; cancelled there unseen, it would run on
+    until = time.monotonic() + _PLACING_SECONDS
+    while not future.done() and time.monotonic() < until:
+        workers = [address for address, keys in client.processing().items() if future.key in keys]
+        if workers:
+            return workers
+        time.sleep(0.05)
+    return []
 
 
 class _Deaths(logging.Handler):

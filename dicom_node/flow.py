@@ -7,6 +7,7 @@ crash anywhere is an ordinary start. A stage is a tick: it returns soon and may 
 """
 
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Delivery, Job, Ledger, NewJob, Received, Revision
 from dicom_node.ledger.moves import to_json
 from dicom_node.lifecycle import DeliveryState, StudyState
+from dicom_node.log import safe_text, where
 from dicom_node.settings import Destination, Settings
 from dicom_node.storage_scu import Outcome, OutgoingObject, StorageSCU, Verdict
 
@@ -71,6 +73,9 @@ class Flow:
         self._owner = settings.node.name
         self._watched_since = clock()
         self._jobs: dict[int, Job] = {}
+        # between a job's claim and its submission it runs nowhere, and must not be taken for one to be stopped
+        self._handing_over = threading.Lock()
+        self._puzzling: set[Revision] = set()
 
     # -- at a start ----------------------------------------------------------------------------------------------
 
@@ -136,7 +141,16 @@ class Flow:
         for revision in self._ledger.studies.in_state(StudyState.COMPLETE):
             received = self._ledger.studies.received(revision.study_instance_uid, revision.number)
             if received is not None:  # None: a header is still being read, the next tick looks again
-                self._route(revision, received)
+                self._try_to_route(revision, received)
+
+    def _try_to_route(self, revision: Revision, received: Sequence[Received]) -> None:
+        """Route one study; an error that nobody foresaw holds up this study, and no other."""
+        try:
+            self._route(revision, received)
+        except Exception:
+            if revision not in self._puzzling:  # said once, tried again every tick: rules may be edited meanwhile
+                log.exception("study cannot be routed", **_about(revision))
+                self._puzzling.add(revision)
 
     def _route(self, revision: Revision, received: Sequence[Received]) -> None:
         rules = self._rules()
@@ -182,16 +196,25 @@ class Flow:
 
     def run(self) -> None:
         """Start due jobs, the most urgent first, as many as there are free workers."""
-        free = self._compute.free_slots()
-        now = self._clock()
-        for job in self._ledger.jobs.claim(self._owner, now, now + LEASE_SECONDS, free) if free else ():
-            self._jobs[job.id] = job
-            self._compute.cancel(job.id)  # cancelled and asked for again before the next collect
-            try:
-                self._compute.submit(job.id, run_order, job.id, self._order(job))
-            except Failure as failure:
-                self._failed(job, failure)
+        with self._handing_over:
+            now = self._clock()
+            due_at = self._ledger.jobs.next_due()
+            # the engine is asked only when there is work: its answer takes longer than the ledger's
+            free = self._compute.free_slots() if due_at is not None and due_at <= now else 0
+            for job in self._ledger.jobs.claim(self._owner, now, now + LEASE_SECONDS, free) if free else ():
+                self._hand_over(job)
+
+    def _hand_over(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._compute.cancel(job.id)  # cancelled and asked for again before the next collect
+        try:
+            self._compute.submit(job.id, run_order, job.id, self._order(job))
             log.info("job started", **_about_job(job), attempt=job.attempts)
+        except Failure as failure:
+            self._failed(job, failure)
+        except Exception as error:  # noqa: BLE001 - the engine may raise anything, and nobody would run the job
+            said = f"the job could not be handed to a worker ({safe_text(error)} at {where(error)})"
+            self._failed(job, ComputeUnavailable(said))
 
     def _order(self, job: Job) -> task.Order:
         wanted = {each.name for each in self._settings.destinations if each.empty_frames}
@@ -211,15 +234,16 @@ class Flow:
 
     def collect(self) -> int:
         """Record the jobs that ended, and stop those that somebody cancelled; return how many ended."""
-        all_ended = self._compute.collect()
-        for ended in all_ended:
-            self._record(self._jobs.pop(ended.job_id), ended)
-        running = self._compute.running()
-        for job_id in running - self._ledger.jobs.still_running(self._owner) if running else ():
-            log.info("job stopped", job=job_id, reason="it is no longer this node's to run")
-            self._jobs.pop(job_id, None)
-            self._compute.cancel(job_id)
-        return len(all_ended)
+        with self._handing_over:
+            all_ended = self._compute.collect()
+            for ended in all_ended:
+                self._record(self._jobs.pop(ended.job_id), ended)
+            running = self._compute.running()
+            for job_id in running - self._ledger.jobs.still_running(self._owner) if running else ():
+                log.info("job stopped", job=job_id, reason="it is no longer this node's to run")
+                self._jobs.pop(job_id, None)
+                self._compute.cancel(job_id)
+            return len(all_ended)
 
     def _record(self, job: Job, ended: Ended) -> None:
         answer: task.Answer | None = ended.value

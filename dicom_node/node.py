@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import URL
 
 from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
@@ -35,7 +36,8 @@ class NodeBusy(Failure):
 
 def ledger_url(settings: Settings) -> str:
     """Return the database URL: that of the settings, or SQLite in the data folder."""
-    return settings.ledger.url or f"sqlite:///{settings.node.data / 'ledger.sqlite'}"
+    # made by parts: a folder's name may hold what means something in a URL (#, ?, %)
+    return settings.ledger.url or str(URL.create("sqlite", database=str(settings.node.data / "ledger.sqlite")))
 
 
 def read_rules(settings: Settings) -> Rules:

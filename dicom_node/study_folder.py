@@ -9,13 +9,16 @@ from typing import Final
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
 
 from dicom_node import MANUFACTURER, routing
 from dicom_node.entities import InstanceRef, StudyFacts
 from dicom_node.errors import Failure
 
 #: Preamble, prefix, and the File Meta Information Group Length element itself (PS3.10 7.1).
-_META_START: Final = 128 + 4 + 12
+_PREAMBLE: Final = 128 + 4
+_META_START: Final = _PREAMBLE + 12
 _IDENTITY: Final = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Manufacturer"]
 _BLOCK: Final = 2**20
 
@@ -37,7 +40,7 @@ class FolderStudy:
 
 
 def read_folder(folder: Path, *, own: bool = False) -> Mapping[str, FolderStudy]:
-    """Return Study Instance UID -> study for every DICOM file (PS3.10) at or below a folder.
+    """Return Study Instance UID -> study for every DICOM file (PS3.10) at or below a folder, or for one file.
 
     Parameters
     ----------
@@ -83,7 +86,8 @@ def _study(study: str, received: list[routing.ReceivedHeader]) -> FolderStudy:
 
 
 def _datasets(folder: Path) -> Iterator[tuple[Path, Dataset]]:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    found = [folder] if folder.is_file() else folder.rglob("*")
+    for path in sorted(path for path in found if path.is_file()):
         try:
             dataset = dcmread(path, stop_before_pixels=True, specific_tags=_IDENTITY)
         except InvalidDicomError:
@@ -100,10 +104,21 @@ def _ref(path: Path, dataset: Dataset) -> InstanceRef:
         series_instance_uid=str(dataset.SeriesInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         path=str(path),
-        sha256=_digest(path, _META_START + int(dataset.file_meta.FileMetaInformationGroupLength)),
+        sha256=_digest(path, _start(dataset)),
         size=path.stat().st_size,
         own=dataset.get("Manufacturer") == MANUFACTURER,
     )
+
+
+def _start(dataset: Dataset) -> int:
+    """Return where the data set starts in its file, in bytes."""
+    length = dataset.file_meta.get("FileMetaInformationGroupLength")
+    if length is not None:
+        return _META_START + int(length)
+    # it is required (PS3.10 7.1), and some writers leave it out all the same
+    meta = DicomBytesIO()
+    write_file_meta_info(meta, dataset.file_meta, enforce_standard=False)
+    return _PREAMBLE + len(meta.getvalue())
 
 
 def _digest(path: Path, start: int) -> str:

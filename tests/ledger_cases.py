@@ -1,4 +1,4 @@
-"""A real ledger in a folder - or in PostgreSQL, where DICOM_NODE_TEST_DATABASE names one - and rows to fill it with."""
+"""A real ledger in a folder, or in the PostgreSQL that DICOM_NODE_TEST_DATABASE names, and rows to fill it with."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Final
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, MRImageStorage, SegmentationStorage
 from sqlalchemy import create_engine, text
 
-from dicom_node.entities import Arrival, Association, InstanceRef, SameUidPolicy
+from dicom_node.entities import Arrival, Association, InstanceRef, SameUidPolicy, derived_uid
 from dicom_node.ledger import Job, Ledger, NewJob, Result, Revision, open_ledger
 from dicom_node.lifecycle import StudyState
 
@@ -95,10 +95,19 @@ def running(ledger: Ledger, owner: str = "node1", at: float = NOW) -> Job:
 
 def made(study: str = STUDY, name: str = "9") -> tuple[Result, Result]:
     """Return a SEG and an SR as a job makes them."""
-    seg, sr = ((kind, f"{study}.{name}.{end}") for kind, end in (("SEG", 1), ("SR", 2)))
+    seg, sr = ((kind, derived_uid(f"{study} {name} {kind}")) for kind in ("SEG", "SR"))
     classes = {"SEG": SegmentationStorage, "SR": Comprehensive3DSRStorage}
     return tuple(  # type: ignore[return-value]
-        Result(uid, kind, classes[kind], ExplicitVRLittleEndian, f"{uid}.0", study, f"results/{uid}.dcm", "f" * 64)
+        Result(
+            uid,
+            kind,
+            classes[kind],
+            ExplicitVRLittleEndian,
+            derived_uid(f"{uid} series"),
+            study,
+            f"results/{uid}.dcm",
+            "f" * 64,
+        )
         for kind, uid in (seg, sr)
     )
 

@@ -141,7 +141,7 @@ def status(
 ) -> None:
     """Show studies, jobs and deliveries: what waits, what is held, and why."""
     settings = settings_of(config)
-    with ledger_of(settings) as ledger:
+    with failures_shown(), ledger_of(settings) as ledger:
         told = _status(ledger, study)
         held = len(ledger.jobs.latest(1, state=JobState.HELD)) + len(ledger.deliveries.in_state(DeliveryState.HELD))
     if as_json:
@@ -154,6 +154,8 @@ def status(
 
 def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
     revisions = ledger.studies.revisions(study) if study else ledger.studies.latest(_SHOWN)
+    if study and not revisions:
+        raise StudyUnknown(f"{study} is no study that this node has received")
     jobs = ledger.jobs.latest(_SHOWN, study=study)
     held = [] if study else ledger.jobs.latest(_SHOWN, state=JobState.HELD)
     open_states = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)

@@ -72,7 +72,7 @@ def free_port() -> int:
 
 def answers_echo(called: Peer, calling: str = "ECHO") -> bool:
     """Return True if a peer answers a C-ECHO (PS3.7 9.1.5) with success."""
-    if not _listens(called):
+    if not listens(called):
         return False
     entity = AE(ae_title=calling)
     entity.add_requested_context(VERIFICATION)
@@ -91,8 +91,8 @@ def read_arrivals(folder: Path) -> tuple[str, ...]:
     return tuple(record.read_text(encoding="ascii").split()) if record.exists() else ()
 
 
-def _listens(called: Peer) -> bool:
-    # asked first because pynetdicom 3.0.4 leaves its socket open where the connection is refused
+def listens(called: Peer) -> bool:
+    """Return whether a port is listened on; pynetdicom 3.0.4 leaves its socket open where none is: ask before."""
     try:
         with socket.create_connection((called.host, called.port), timeout=2):
             return True

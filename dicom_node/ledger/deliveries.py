@@ -123,11 +123,12 @@ class Deliveries:
             return connection.execute(update(deliveries).where(*waiting).values(not_before=now)).rowcount
 
     def waiting_for(self, destination: str) -> int:
-        """Return how many objects wait for a destination's return (tried at least once)."""
+        """Return how many objects wait for a destination's return (tried at least once, and never answered)."""
         statement = select(func.count()).where(
             deliveries.c.destination == destination,
             deliveries.c.state == str(DeliveryState.WAITING),
             deliveries.c.attempts > 0,
+            deliveries.c.status.is_(None),
         )
         with self._reader.connect() as connection:
             return int(connection.execute(statement).scalar_one())

@@ -1,4 +1,4 @@
-"""Deliveries: each object to each destination, waiting, sending, delivered or held, with the reason and the next try."""
+"""Deliveries: each object to each destination, waiting, sending, delivered or held, with the reason."""
 
 import pytest
 

@@ -1,0 +1,330 @@
+"""The command line without a running node: what each command prints, and the number it ends with."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import Result
+from pydicom import dcmread
+from typer.testing import CliRunner
+
+from bench.peers import PLUGIN
+from dicom_node import __version__
+from dicom_node.__main__ import app
+from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.lifecycle import DeliveryState, JobState
+from tests.ledger_cases import NOW, STUDY, finished, queued, running
+from tests.study_cases import PATIENT, write_study
+
+_SETTINGS = """
+[node]
+data = "data"
+[[source]]
+name = "scanner"
+ae_titles = ["SCANNER"]
+addresses = ["127.0.0.1"]
+[[destination]]
+name = "pacs"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = 1
+timeout_seconds = 2
+"""
+_RULES = """
+[[rule]]
+name = "heads"
+pipeline = "bright_voxels"
+destinations = ["pacs"]
+[rule.inputs.t1]
+Modality = "MR"
+SeriesDescription = { matches = "^t1" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the pipelines of `bench/plugin`; put logging back afterwards."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    yield
+    root.handlers, root.level = before
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Give the settings of a node that never ran, with one rule and one destination that is away."""
+    (tmp_path / "rules.toml").write_text(_RULES)
+    path = tmp_path / "node.toml"
+    path.write_text(_SETTINGS)
+    return path
+
+
+@pytest.fixture
+def ledger(config: Path) -> Iterator[Ledger]:
+    """Give the ledger of that node."""
+    (config.parent / "data").mkdir()
+    opened = open_ledger(f"sqlite:///{config.parent / 'data' / 'ledger.sqlite'}")
+    yield opened
+    opened.close()
+
+
+def _run(*arguments: object) -> Result:
+    result = CliRunner().invoke(app, [str(each) for each in arguments])
+    # an exception that reaches the top is a traceback on the administrator's screen
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def test_version_and_help() -> None:
+    """`--version` is the version; no command at all is the list of commands."""
+    assert _run("--version").stdout == f"{__version__}\n"
+    listed = _run("--help").stdout
+    for command in ("serve", "demo", "check", "explain", "process", "send", "status", "retry", "cancel"):
+        assert command in listed
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "status", "explain 1.2", "retry J1", "send /tmp --to pacs"])
+def test_a_missing_settings_file_is_said(tmp_path: Path, command: str) -> None:
+    """Every command names the file that it cannot read, and ends with 1."""
+    result = _run(*command.split(), "--config", tmp_path / "nowhere.toml")
+    assert result.exit_code == 1
+    assert "nowhere.toml: cannot be read" in result.stderr
+
+
+def test_check_lists_every_fault_with_its_line(config: Path) -> None:
+    """All faults of a file at once, each as file:line."""
+    config.write_text(_SETTINGS.replace("port = 1", "port = 'x'").replace('data = "data"', "dta = 1"))
+    result = _run("check", "--config", config)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert [line.split(": ")[0].rsplit("/", 1)[-1] for line in lines] == ["node.toml:3", "node.toml:12"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        (_RULES.replace("bright_voxels", "unheard_of"), "rules.toml:4: "),
+        (_RULES.replace('["pacs"]', '["nowhere"]'), "rules.toml:5: "),
+        (_RULES.replace('"MR"', "{ matches = '(' }"), "rules.toml:7: "),
+        (_RULES + "[rule.settings]\nfactor = -1", "rules.toml:10: "),
+        ("[[rule]", "rules.toml:1: "),
+    ],
+    ids=["pipeline", "destination", "pattern", "setting", "syntax"],
+)
+def test_check_of_faulty_rules(config: Path, rules: str, words: str) -> None:
+    """Unknown pipelines, destinations and settings, bad patterns, bad TOML: file and line."""
+    (config.parent / "rules.toml").write_text(rules)
+    result = _run("check", "--config", config)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "not text"])
+@pytest.mark.parametrize("command", ["check", "explain 1.2", "serve"])
+def test_rules_that_cannot_be_read(config: Path, content: bytes | None, command: str) -> None:
+    """A missing or garbled rules.toml is said, not thrown."""
+    rules = config.parent / "rules.toml"
+    rules.unlink()
+    if content is not None:
+        rules.write_bytes(content)
+    result = _run(*command.split(), "--config", config)
+    assert result.exit_code == 1
+    assert "rules.toml: cannot be read" in result.stderr
+
+
+def test_check_without_faults_says_who_is_away(config: Path) -> None:
+    """The files are good (offline: 0), the destination does not answer (1), as words and as JSON."""
+    offline = _run("check", "--config", config, "--offline", "--json")
+    assert (offline.exit_code, json.loads(offline.stdout)) == (0, {"rules": 1, "destinations": []})
+    result = _run("check", "--config", config, "--json")
+    assert result.exit_code == 1
+    (told,) = json.loads(result.stdout)["destinations"]
+    assert (told["name"], told["peer"], told["answers"], told["accepts"]) == ("pacs", "PACS@127.0.0.1:1", False, {})
+    words = _run("check", "--config", config)
+    assert words.exit_code == 1
+    assert "no faults, 1 rule(s)" in words.stdout
+
+
+def test_explain_a_folder(config: Path, tmp_path: Path) -> None:
+    """Every condition with the value seen, the value wanted and the answer; 0 if a rule fires, 1 if none does."""
+    write_study(tmp_path / "head", "T1 head", slices=2)
+    write_study(tmp_path / "knee", "PD knee", slices=2)
+    fires = _run("explain", tmp_path / "head", "--config", config)
+    assert fires.exit_code == 0
+    assert "T1 head" in fires.stdout
+    not_ours = _run("explain", tmp_path / "knee", "--config", config, "--json")
+    assert not_ours.exit_code == 1
+    (verdict,) = json.loads(not_ours.stdout)["verdicts"]
+    assert verdict["fires"] is False
+    assert "PD knee" in json.dumps(verdict)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert _run("explain", empty, "--config", config).exit_code == 1
+
+
+def test_explain_a_study_that_never_came(config: Path, ledger: Ledger) -> None:
+    """It says so, and ends with 1; so it does where no node ever ran."""
+    result = _run("explain", "1.2.3", "--config", config)
+    assert (result.exit_code, "nor a study that this node has received" in result.stderr) == (1, True)
+
+
+def test_commands_that_look_make_no_ledger(config: Path) -> None:
+    """Where no node ran there is nothing to see, and nothing is made."""
+    for command in ("status", "retry J1", "cancel D1", "explain 1.2.3"):
+        result = _run(*command.split(), "--config", config)
+        assert result.exit_code == 1
+        assert "has `dicom-node serve` run" in result.stderr
+    assert not (config.parent / "data").exists()
+
+
+def test_status_shows_what_is_held(config: Path, ledger: Ledger) -> None:
+    """0 while all is well; 1 as soon as anything is held, with the reason."""
+    finished(ledger)
+    well = _run("status", "--config", config, "--json")
+    assert well.exit_code == 0
+    told = json.loads(well.stdout)
+    assert [each["state"] for each in told["studies"]] == ["routed"]
+    assert [each["state"] for each in told["jobs"]] == ["done"]
+    assert [each["state"] for each in told["deliveries"]] == ["waiting", "waiting"]
+    seg, _ = ledger.deliveries.start("pacs", "node1", NOW, NOW + 60, 9)
+    ledger.deliveries.hold(seg, 0xC000, "PACS answered 0xC000", NOW)
+    ledger.arrivals.note_refused_sender("STRANGER", "NODE", "10.0.0.9", "no [[source]] has it", NOW)
+    held = _run("status", "--config", config)
+    assert held.exit_code == 1
+    assert "STRANGER" in held.stdout
+    assert "0xC000" in held.stdout
+
+
+def test_status_of_one_study_has_its_history(config: Path, ledger: Ledger) -> None:
+    """Only that study, with all that happened, oldest first."""
+    finished(ledger)
+    queued(ledger, study="1.2.4")
+    told = json.loads(_run("status", STUDY, "--config", config, "--json").stdout)
+    assert {each["study"] for each in told["studies"] + told["jobs"]} == {STUDY}
+    assert [each["kind"] for each in told["events"]] == ["complete", "routed", "job started", "job done"]
+
+
+def test_status_of_an_unknown_study(config: Path, ledger: Ledger) -> None:
+    """A slip of the pen in a UID is not an empty success."""
+    result = _run("status", "9.9.9", "--config", config)
+    assert result.exit_code == 1
+    assert "9.9.9" in result.stderr
+
+
+def test_retry_and_cancel_write_into_the_ledger(config: Path, ledger: Ledger) -> None:
+    """What cannot happen is said, with 1; a word that is no id is 2."""
+    queued(ledger)
+    job = running(ledger)
+    ledger.jobs.fail(job, "no", NOW, None)
+    retried = _run("retry", f"J{job.id}", "--config", config)
+    assert (retried.exit_code, retried.stdout) == (0, f"J{job.id} is queued\n")
+    again = _run("retry", f"J{job.id}", "--config", config)
+    assert (again.exit_code, again.stderr) == (1, f"J{job.id} is queued: nothing was changed\n")
+    cancelled = _run("cancel", f"j{job.id}", "--config", config)
+    assert (cancelled.exit_code, cancelled.stdout) == (0, f"j{job.id} is cancelled\n")
+    assert ledger.jobs.latest(1)[0].state is JobState.CANCELLED
+    unknown = _run("cancel", "D99", "--config", config)
+    assert (unknown.exit_code, unknown.stderr) == (1, "D99 is unknown: nothing was changed\n")
+    for word in ("17", "X1", "J", "J1.5"):
+        assert _run("retry", word, "--config", config).exit_code == 2
+
+
+def test_retry_and_cancel_of_deliveries(config: Path, ledger: Ledger) -> None:
+    """The same for a delivery, with its days before it."""
+    finished(ledger)
+    (seg, _) = ledger.deliveries.in_state(DeliveryState.WAITING)
+    assert _run("cancel", f"D{seg.id}", "--config", config).exit_code == 0
+    assert _run("retry", f"D{seg.id}", "--config", config).exit_code == 0
+    again = ledger.deliveries.get(seg.id)
+    assert again is not None
+    assert again.state is DeliveryState.WAITING
+    assert again.give_up_at - again.not_before == pytest.approx(7 * 86400)
+
+
+def test_process_makes_files(tmp_path: Path) -> None:
+    """No network: SEG, SR and a picture; measurements as JSON."""
+    write_study(tmp_path / "in")
+    out = tmp_path / "out"
+    result = _run(
+        "process", tmp_path / "in", "--pipeline", "bright_voxels", "--out", out, "--setting", "factor=2", "--json"
+    )
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert {path.name for path in out.iterdir()} == {"seg.dcm", "sr.dcm", "preview.png"}
+    assert told["files"] == [str(out / name) for name in ("seg.dcm", "sr.dcm", "preview.png")]
+    assert told["measurements"][0]["unit"] == "ml"
+    assert told["measurements"][0]["value"] > 0
+    assert dcmread(out / "seg.dcm").PatientName == PATIENT[0]
+    assert "Volume" in _run("process", tmp_path / "in", "--pipeline", "bright_voxels", "--out", out).stdout
+
+
+def test_process_that_finds_nothing(tmp_path: Path) -> None:
+    """An SR and no SEG; every file that is listed exists."""
+    write_study(tmp_path / "in")
+    out = tmp_path / "out"
+    result = _run("process", tmp_path / "in", "--pipeline", "finds_nothing", "--out", out, "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["remarks"] == ["Nothing bright was found in these images."]
+    assert all(Path(path).is_file() for path in told["files"])
+    assert not (out / "seg.dcm").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--pipeline", "unheard_of"), 1, "no pipeline 'unheard_of' is installed"),
+        (("--pipeline", "bright_voxels", "--setting", "factor=much"), 1, "setting 'factor' must be a number"),
+        (("--pipeline", "bright_voxels", "--setting", "factor=-1"), 1, "'factor' must be from 0.0"),
+        (("--pipeline", "bright_voxels", "--setting", "colour=red"), 1, "unknown setting 'colour'"),
+        (("--pipeline", "bright_voxels", "--setting", "factor"), 2, "is not name=value"),
+        (("--pipeline", "bright_voxels", "--study", "1.2"), 1, "no study 1.2 in"),
+        (("--pipeline", "bright_voxels", "--series", "t1=1.2"), 1, "bright_voxels cannot run on this folder"),
+        (("--pipeline", "unforeseen_error"), 1, "unforeseen_error failed: ValueError"),
+    ],
+)
+def test_process_that_cannot(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    """Each fault in words, no file made, and nothing of the patient on the screen."""
+    write_study(tmp_path / "in")
+    result = _run("process", tmp_path / "in", "--out", tmp_path / "out", *arguments)
+    assert result.exit_code == code
+    assert words in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+    assert "Doe" not in result.output
+    assert PATIENT[0] not in result.output
+
+
+def test_send_to_nobody(config: Path, tmp_path: Path) -> None:
+    """A destination that is away: every object with its reason, 1; an unknown one, an empty folder: 1."""
+    write_study(tmp_path / "in", slices=2)
+    result = _run("send", tmp_path / "in", "--to", "pacs", "--config", config, "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert [each["verdict"] for each in told] == ["temporary", "temporary"]
+    assert _run("send", tmp_path / "in", "--to", "archive", "--config", config).exit_code == 1
+    (tmp_path / "empty").mkdir()
+    assert _run("send", tmp_path / "empty", "--to", "pacs", "--config", config).exit_code == 1
+
+
+def test_send_one_file(config: Path, tmp_path: Path) -> None:
+    """A file may be given instead of a folder."""
+    write_study(tmp_path / "in", slices=2)
+    result = _run("send", tmp_path / "in" / "0000.dcm", "--to", "pacs", "--config", config, "--json")
+    assert len(json.loads(result.stdout)) == 1
+
+
+def test_a_data_folder_of_any_name(tmp_path: Path) -> None:
+    """Spaces, #, % and ? in a path are no part of the database's URL."""
+    folder = tmp_path / "a b#c%20d?e=f"
+    folder.mkdir()
+    (folder / "node.toml").write_text(_SETTINGS)
+    (folder / "rules.toml").write_text(_RULES)
+    result = _run("status", "--config", folder / "node.toml")
+    assert result.exit_code == 1
+    assert f"no ledger at {folder / 'data' / 'ledger.sqlite'}:" in result.stderr
