@@ -195,7 +195,8 @@ class _Ticks:
 
     def soon(self, name: str) -> None:
         """Let a tick happen now instead of at its time."""
-        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+        if self._scheduler.running:  # a job may end while the node stops
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def _add(self, name: str, stage: Callable[..., None], seconds: float, *arguments: Any) -> None:
         self._scheduler.add_job(_guarded, "interval", (name, stage, *arguments), seconds=seconds, id=name)

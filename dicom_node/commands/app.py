@@ -1,6 +1,7 @@
 """What all commands share: the application, its options, and how a failure is shown."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,9 @@ app: Final = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals hold patient data
     add_completion=False,
 )
-out: Final = Console(soft_wrap=True)
+#: Columns of what goes into a file or a pipe: wide enough that no UID is folded.
+_PIPED_COLUMNS: Final = 240
+out: Final = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
 err: Final = Console(stderr=True, soft_wrap=True)
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The node's settings.", show_default=True)]
