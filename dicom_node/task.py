@@ -118,7 +118,7 @@ def _perform(order: Order, progress: Progress, answer: Answer) -> None:
         run = _context(order, pipeline, weights, settings)
         built = results.build(findings, sources, run)
         results.check(built, sources)
-    with _timed(answer, "store"):
+    with _timed(answer, "store"), _no_collection():
         answer.made = tuple(_stored(order, each) for each in built)
     if order.preview:
         _preview(order, findings, sources[findings.role])
