@@ -52,6 +52,11 @@ class Timing:
         """All that is neither the completion wait nor the pipeline's own compute."""
         return self.total - self.wait - self.model - self.run
 
+    @property
+    def job(self) -> float:
+        """The job from its start to its end: the first in a worker imports and loads, a later one finds all warm."""
+        return self.load + self.model + self.run + self.build + self.store + self.collect
+
 
 def main() -> int:
     """Run and print; 1 if a goal is missed."""
@@ -122,9 +127,10 @@ def report(timings: list[Timing]) -> int:
     table.add_row("median", *(f"{value:.2f}" for value in medians), style="bold")
     console.print(table)
     overhead = medians[-1]
-    first, second = (timing.model + timing.run for timing in timings[:2])
+    first, second = (timing.job for timing in timings[:2])
     console.print(f"overhead: median {overhead:.2f} s (goal <= {_GOAL_SECONDS} s)")
-    console.print(f"warm gain: first {first:.2f} s, second {second:.2f} s, {first - second:.2f} s less (goal >= 2 s)")
+    console.print(f"a job, start to end: first {first:.2f} s, second (warm) {second:.2f} s")
+    console.print(f"warm gain: {first - second:.2f} s (goal >= {_WARM_GOAL_SECONDS} s)")
     return int(overhead > _GOAL_SECONDS or first - second < _WARM_GOAL_SECONDS)
 
 
