@@ -56,6 +56,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database's connections."""
+        self.arrivals.close()
         self.engine.dispose()
 
 

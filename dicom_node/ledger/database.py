@@ -1,8 +1,12 @@
 """Opening the ledger's database: SQLite with every commit synced, or PostgreSQL; migrated before use."""
 
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from alembic import command
 from alembic.config import Config
@@ -56,6 +60,42 @@ def lock_study(connection: Connection, study_instance_uid: str) -> None:
     """Let one transaction at a time decide about a study; SQLite's write lock has done that already."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(study_instance_uid))))
+
+
+class WriteTurns:
+    """Lets the processes that receive take turns at writing, in the order in which they ask.
+
+    SQLite lets one process write at a time; the others would sleep and try again, up to 0.1 s at once. Here they
+    wait at a file lock: the kernel wakes the next when one is done, and a process that is killed gives its turn back.
+    PostgreSQL needs none of it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        database = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._path = Path(f"{database}.turn") if database and database != ":memory:" else None
+        self._file: BinaryIO | None = None
+        self._thread = threading.Lock()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn, and give it back at the end."""
+        if self._path is None:
+            yield
+            return
+        with self._thread:  # the file lock belongs to the process: its threads queue here
+            # opened late, because who only looks at a ledger leaves nothing behind
+            file = self._file = self._file or self._path.open("ab")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the lock's file."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def _engine(url: str) -> Engine:

@@ -59,9 +59,7 @@ def test_the_same_bytes_after_completion_open_nothing(ledger: Ledger) -> None:
         (SameUidPolicy.REFUSE, Arrival.DIFFERENT_REFUSED, "a"),
     ],
 )
-def test_other_bytes_under_a_known_uid(
-    ledger: Ledger, policy: SameUidPolicy, arrival: Arrival, current: str
-) -> None:
+def test_other_bytes_under_a_known_uid(ledger: Ledger, policy: SameUidPolicy, arrival: Arrival, current: str) -> None:
     """The policy names the bytes that count; both rows stay, an event says so, and there is one current row."""
     arrive(ledger, image(1))
     assert arrive(ledger, image(1, content="b"), policy=policy) == [arrival]
