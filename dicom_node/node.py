@@ -19,11 +19,12 @@ from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.log import safe_text
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Settings
-from dicom_node.storage_scp import StorageSCP
+from dicom_node.storage_scp import ReceiverProcesses, Setup, StorageSCP
 
 log = structlog.get_logger(__name__)
 
 _MIB: Final = 2**20
+_SEVERAL: Final = 2
 _LEASE_TICK_SECONDS: Final = 10.0
 _RULES_TICK_SECONDS: Final = 1.0
 
@@ -66,7 +67,7 @@ class Node:
         self._rules_changed_at = _changed_at(settings.node.rules)
         self._lock: TextIO | None = None
         self._parts: list[Any] = []
-        self._scp: StorageSCP | None = None
+        self._scp: StorageSCP | ReceiverProcesses | None = None
         self._ledger: Ledger | None = None
 
     @property
@@ -103,14 +104,7 @@ class Node:
         compute = Compute(settings.compute, scratch, self._ledger.jobs.note_progress, preload=task.__name__)
         flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
         flow.take_back(starting=True)
-        self._scp = StorageSCP(
-            settings.reception,
-            settings.node.ae_title,
-            settings.sources,
-            store,
-            self._ledger.arrivals,
-            self._clock,
-        )
+        self._scp = self._reception(store, self._ledger)
         try:
             self._scp.start()
             compute.start()
@@ -120,6 +114,15 @@ class Node:
             self.stop()
             raise
         log.info("node started", node=settings.node.name, version=__version__, port=self.scp_port, count=swept)
+
+    def _reception(self, store: InstanceStore, ledger: Ledger) -> StorageSCP | ReceiverProcesses:
+        settings = self._settings
+        reception, ae_title = settings.reception, settings.node.ae_title
+        if reception.processes < _SEVERAL:
+            return StorageSCP(reception, ae_title, settings.sources, store, ledger.arrivals, self._clock)
+        floor = reception.free_space_floor_mib * _MIB
+        url = ledger_url(settings)
+        return ReceiverProcesses(Setup(reception, ae_title, settings.sources, store.root, floor, url, settings.log))
 
     def stop(self) -> None:
         """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
