@@ -21,7 +21,7 @@ from dicom_node import MANUFACTURER
 from dicom_node.entities import Association, InstanceRef
 from dicom_node.errors import OutOfResources, Refusal, SopClassMismatch
 from dicom_node.instance_store.identity import Identity, identity_of, is_uid
-from dicom_node.instance_store.incoming import Incoming, disk_trouble, file_meta
+from dicom_node.instance_store.incoming import Incoming, disk_trouble, file_meta, rename_new
 
 __all__ = ["Incoming", "InstanceStore", "Received", "disk_free", "is_uid"]
 
@@ -169,12 +169,15 @@ class InstanceStore:
 
     def _named(self, part: Incoming, instance: InstanceRef) -> Placed:
         target = self.root / instance.path
-        new = self._missing(target)
+        new: list[Path] = []
+        if target.parent not in self._durable:
+            new = self._missing(target)
         try:
-            # unlike a rename it fails where the name is taken, and what is there may be the only safe copy
-            os.link(part.path, target)
-            part.path.unlink()
-        except FileExistsError:
+            rename_new(part.path, target)
+        except FileNotFoundError:  # somebody has removed a folder that was there
+            new = self._missing(target)
+            rename_new(part.path, target)
+        except FileExistsError:  # what is there may be the only safe copy
             part.sync()
             part.path.replace(target)
         return Placed(part, instance, target, new)

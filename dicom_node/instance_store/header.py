@@ -76,13 +76,15 @@ _ENCODINGS: Final[Mapping[str, _Encoding]] = MappingProxyType(
 )
 
 
-def quick_identity(data: Bytes, start: int, transfer_syntax_uid: str) -> Mapping[int, str] | None:
+def quick_identity(data: Bytes, start: int, size: int, transfer_syntax_uid: str) -> Mapping[int, str] | None:
     """Return the texts of the identifying elements of a whole, regular data set; None if it may not be one.
 
     Parameters
     ----------
     data : bytes-like
-        The file; the data set reaches from `start` to its end. Deflated data sets are never regular.
+        The file, or its beginning; what is asked for beyond it makes the data set irregular.
+    start, size : int
+        Where the data set begins and ends in the file. Deflated data sets are never regular.
 
     Returns
     -------
@@ -92,15 +94,15 @@ def quick_identity(data: Bytes, start: int, transfer_syntax_uid: str) -> Mapping
     encoding = _ENCODINGS.get(transfer_syntax_uid, _LITTLE)
     found: dict[int, str] = {}
     try:
-        _walk(encoding, data, start, found)
+        _walk(encoding, data, start, size, found)
     except (_Irregular, error, RecursionError):
         return None
     return found
 
 
-def _walk(encoding: _Encoding, data: Bytes, at: int, found: dict[int, str]) -> None:
+def _walk(encoding: _Encoding, data: Bytes, at: int, end: int, found: dict[int, str]) -> None:
     """Walk the top level; return at the end of the bytes, or behind whole pixel data."""
-    end, head, last = len(data), encoding.head, 0
+    head, last = encoding.head, 0
     while at < end:
         tag, vr, length, at = head(encoding, data, at)
         if tag <= last or tag >> 16 < 8:  # noqa: PLR2004 - group 0008 is the first of a data set (PS3.5 7.1)
@@ -112,6 +114,8 @@ def _walk(encoding: _Encoding, data: Bytes, at: int, found: dict[int, str]) -> N
             raise _Irregular
         else:
             if tag in _WANTED:
+                if at + length > len(data):
+                    raise _Irregular
                 found[tag] = data[at : at + length].decode("ascii", "replace").strip(" \0")
             at += length
         if tag in _PIXELS:

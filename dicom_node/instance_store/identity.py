@@ -81,9 +81,12 @@ def _quick(part: Incoming) -> Identity | None:
     """Return the identity of a regular data set; None where it takes pydicom to read it, or to say what is wrong."""
     if part.closed or _deflated(part.transfer_syntax_uid):
         return None
+    syntax = part.transfer_syntax_uid
     try:
-        with part.contents() as data:
-            texts = quick_identity(data, part.offset, part.transfer_syntax_uid)
+        texts = quick_identity(part.beginning(), part.offset, part.size, syntax)
+        if texts is None:  # a long header, or encapsulated pixels
+            with part.contents() as data:
+                texts = quick_identity(data, part.offset, part.size, syntax)
     except (OSError, ValueError):
         return None
     if texts is None or not all(is_uid(texts.get(tag, "")) for tag in _NAMES):

@@ -17,10 +17,16 @@ from dicom_node.errors import OutOfResources, Refusal
 
 _PREAMBLE: Final = b"\0" * 128 + b"DICM"
 _BUFFER: Final = 2**16
+_BEGINNING: Final = 2**15
 #: A big object begins to go to disk while it comes in, so that its sync at the end does not hold up all others.
 _WRITE_BACK_EVERY: Final = 2**24
 #: Linux; elsewhere the kernel begins when it is told to sync.
-_sync_file_range: Final = getattr(ctypes.CDLL(None), "sync_file_range", None)
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_sync_file_range: Final = getattr(_libc, "sync_file_range", None)
+_renameat2: Final = getattr(_libc, "renameat2", None)
+_HERE, _RENAME_NOREPLACE = -100, 1
+#: From file systems that cannot rename without replacing, such as NFS.
+_NOT_THERE: Final = frozenset({errno.EINVAL, errno.ENOSYS})
 _SYNC_FILE_RANGE_WRITE: Final = 2
 _ZERO: Final = ctypes.c_int64(0)
 
@@ -124,6 +130,18 @@ class Incoming:
             raise OSError(errno.EBADF, "the file is closed")
         os.fdatasync(self._file.fileno())
 
+    def beginning(self) -> bytes:
+        """Return the first bytes of the file, after `finish`: enough for most headers.
+
+        Raises
+        ------
+        OSError
+            If they cannot be read.
+        """
+        if self._file is None:
+            raise OSError(errno.EBADF, "the file is closed")
+        return os.pread(self._file.fileno(), _BEGINNING, 0)
+
     @contextmanager
     def contents(self) -> Iterator[mmap.mmap]:
         """Give the bytes of the whole file, after `finish`; only what is looked at is read.
@@ -157,6 +175,26 @@ class Incoming:
         """Remove the file if it is still under its temporary name."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename a file to a name that must not be taken.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken; nothing has changed then.
+    OSError
+        If the file cannot be renamed.
+    """
+    if _renameat2 is not None:
+        if _renameat2(_HERE, bytes(source), _HERE, bytes(target), _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _NOT_THERE:
+            raise OSError(code, os.strerror(code), str(target))
+    os.link(source, target)
+    source.unlink()
 
 
 def disk_trouble(path: Path, error: OSError) -> OutOfResources:

@@ -34,8 +34,8 @@ class Line(Protocol):
         """Call a function on the receiver's thread; from any thread."""
         ...
 
-    def pause(self, *, reading: bool) -> None:
-        """Stop or resume reading."""
+    def resume(self) -> None:
+        """Read again, if reading had stopped because the association was `full`."""
         ...
 
     def hand_over(self, request: bytes) -> None:
@@ -79,6 +79,11 @@ class Exchange:
     def waiting_for_us(self) -> bool:
         """Whether the peer may be silent because it waits for an answer."""
         return self._under_way > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether as many requests are under way as were agreed on; a peer that does not wait is made to."""
+        return self._negotiated is not None and self._under_way >= self._negotiated.window and not self._releasing
 
     # ACSE
 
@@ -239,9 +244,6 @@ class Exchange:
             return
         done = partial(self._committed, request, context_id)
         self._commits.submit(Complete(part, request.sop_class_uid, request.sop_instance_uid, self._association, done))
-        if self._negotiated is not None and self._under_way >= self._negotiated.window:
-            # a peer that does not wait for answers is made to
-            self._line.pause(reading=False)
 
     def _committed(self, request: Command, context_id: int, outcome: Outcome) -> None:
         """Take the outcome of an object; on the committing thread."""
@@ -249,7 +251,7 @@ class Exchange:
 
     def _stored(self, request: Command, context_id: int, outcome: Outcome) -> None:
         self._carried += outcome.arrival is not None
-        self._line.pause(reading=True)
+        self._line.resume()
         refusal = outcome.refusal
         status = _SUCCESS if refusal is None else refusal.status
         self._answer(request, context_id, status, "" if refusal is None else str(refusal))

@@ -22,23 +22,21 @@ class Places:
     descriptor : int or None
         A file in memory that the processes share; None for a process that receives alone.
     mine : int
-        This process's number.
+        This process's number, below `processes`.
     """
 
-    def __init__(self, descriptor: int | None = None, mine: int = 0) -> None:
+    def __init__(self, descriptor: int | None = None, mine: int = 0, processes: int = 1) -> None:
         self._descriptor = descriptor
         self._mine = mine
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, _SIZE)
-        self._counts = memoryview(self._memory).cast("i")
+        self._counts = memoryview(self._memory).cast("i")[:processes]
         self._thread = threading.Lock()
-        if descriptor is None:
-            self._counts[1:] = memoryview(_absent()).cast("i")[1:]
 
     @staticmethod
     def shared() -> int:
         """Return the descriptor of a new file for several processes, in which none is present yet."""
         descriptor = os.memfd_create("places")
-        os.write(descriptor, _absent())
+        os.write(descriptor, _ABSENT.to_bytes(4, "little", signed=True) * (_SIZE // 4))
         return descriptor
 
     def enter(self) -> None:
@@ -64,6 +62,8 @@ class Places:
 
     def fewest_here(self) -> bool:
         """Return whether no other process has fewer associations than this one."""
+        if self._descriptor is None:
+            return True
         return self._counts[self._mine] <= min(count for count in self._counts if count >= 0)
 
     def close(self) -> None:
@@ -84,7 +84,3 @@ class Places:
                 yield
             finally:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
-
-
-def _absent() -> bytes:
-    return _ABSENT.to_bytes(4, "little", signed=True) * (_SIZE // 4)

@@ -71,7 +71,7 @@ class _Process:
             descriptors = (listener, places, theirs.fileno())
             arguments = [str(value) for value in (*descriptors, number)]
             self._process = subprocess.Popen(  # noqa: S603 - this Python, and numbers
-                [sys.executable, "-m", _MODULE, *arguments],
+                [sys.executable, "-P", "-m", _MODULE, *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=descriptors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -125,7 +125,7 @@ class ReceiverProcesses:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._shared = Places.shared()
-        self._places = Places(self._shared)
+        self._places = Places(self._shared, 0, setup.settings.processes)
         self._listener: socket.socket | None = None
         self._processes: list[_Process] = []
         self._stopping = threading.Event()

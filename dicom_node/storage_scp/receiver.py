@@ -95,10 +95,11 @@ class Connection:
         """Call a function on the receiver's thread; from any thread."""
         self._receiver.call(function)
 
-    def pause(self, *, reading: bool) -> None:
-        """Stop or resume reading."""
-        self._reading = reading
-        self._adjust()
+    def resume(self) -> None:
+        """Read again, if reading had stopped because the association was full."""
+        if not self._reading:
+            self._reading = True
+            self._adjust()
 
     def hand_over(self, request: bytes) -> None:
         """Let pynetdicom carry the association; what this read has brought beyond the request goes along."""
@@ -114,7 +115,12 @@ class Connection:
         """Read or write what can be read or written."""
         if events & _WRITE:
             self._flush()
-        if events & (_READ | _GONE) and self.open:
+        if not self.open:
+            return
+        if self.exchange.full and not events & _GONE:
+            self._reading = False
+            self._adjust()
+        elif events & (_READ | _GONE):
             self._read()
 
     def _read(self) -> None:

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     with socket.socket(fileno=line) as node, socket.socket(fileno=listener) as door:
         setup = _setup(node)
         logging.configure(setup.log.level, form=setup.log.format)
-        _receive(setup, door, node, Places(places, number))
+        _receive(setup, door, node, places, number)
 
 
 def _setup(node: socket.socket) -> Setup:
@@ -61,7 +61,8 @@ def _exactly(node: socket.socket, size: int) -> bytes:
     return data
 
 
-def _receive(setup: Setup, door: socket.socket, node: socket.socket, places: Places) -> None:
+def _receive(setup: Setup, door: socket.socket, node: socket.socket, shared: int, number: int) -> None:
+    places = Places(shared, number, setup.settings.processes)
     ledger = open_ledger(setup.ledger_url, create=False)
     store = InstanceStore(setup.store, setup.floor)
     mark = f"{os.getpid():x}-"
