@@ -56,7 +56,6 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database's connections."""
-        self.arrivals.close()
         self.engine.dispose()
 
 

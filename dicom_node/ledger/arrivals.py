@@ -10,7 +10,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, SameUidPolicy
 from dicom_node.errors import OutOfResources
 from dicom_node.ledger.arrival_rows import Rows
-from dicom_node.ledger.database import WriteTurns, lock_study, reading
+from dicom_node.ledger.database import lock_study, reading
 from dicom_node.ledger.moves import insert_if_new, note_event
 from dicom_node.ledger.schema import associations, refused_senders
 
@@ -36,7 +36,6 @@ class Arrivals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reader = reading(engine)
-        self._turns = WriteTurns(engine)
 
     def note_arrival(
         self, instance: InstanceRef, association: Association, at: float, policy: SameUidPolicy
@@ -75,14 +74,10 @@ class Arrivals:
                     .values(ended_at=at, ended=str(end))
                 )
 
-    def close(self) -> None:
-        """Give back what is held besides database connections."""
-        self._turns.close()
-
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
-            with self._turns.taken(), self._engine.begin() as connection:
+            with self._engine.begin() as connection:
                 yield connection
         except (OperationalError, InterfaceError) as error:
             raise OutOfResources("the ledger cannot be written now; look at its disk or database") from error
