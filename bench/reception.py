@@ -3,13 +3,14 @@
     python -m bench.reception [--count 400] [--repeats 5] [--size 131072] [--loads 1 4 16 short] [--nagle]
                               [--peers storescp orthanc pynetdicom] [--big]
 
-The node is the whole node, and an instance counts when it is durable: bytes and row synced. storescp and pynetdicom do
-not sync. Each receiver starts fresh for each run; runs alternate between the receivers, so that whatever else the
+The node is the whole node, and an instance counts when it is durable: bytes and row synced. storescp and pynetdicom
+do not sync. Each receiver starts fresh for each run; runs alternate between the receivers, so that whatever else the
 machine does falls on all of them, and a ratio is the median of the ratios of neighbours. Senders are DCMTK's storescu
 with TCP_NODELAY=1, with `--nagle` as Debian ships it.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -46,6 +47,7 @@ class Run:
 def one_run(name: str, scratch: Path, template: Template, load: Load, count: int, *, nagle: bool) -> Run:
     """Start a receiver, send to it, and see that it has everything."""
     files = template.write(scratch / "source", count, load.associations)
+    os.sync()  # what the run before has left unwritten is not this one's to wait for
     with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=scratch) as folder:
         receiver: Any = RECEIVERS[name](Path(folder))
         with receiver as running:
@@ -89,9 +91,8 @@ def goal(peer: str, load: Load, *, nagle: bool) -> float | None:
 
 def row(table: Table, load: Load, name: str, runs: dict[str, list[Run]], *, nagle: bool) -> bool:
     """Add one receiver's line; return whether a goal is missed."""
-    medians = [
-        statistics.median(values) for values in zip(*((r.rate, r.megabytes, r.cpu, r.peak) for r in runs[name]))
-    ]
+    figures = zip(*((run.rate, run.megabytes, run.cpu, run.peak) for run in runs[name]), strict=True)
+    medians = [statistics.median(values) for values in figures]
     spread = f"{min(run.rate for run in runs[name]):.0f}-{max(run.rate for run in runs[name]):.0f}"
     text, missed = "", False
     if name != "node":

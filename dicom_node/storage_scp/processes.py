@@ -170,17 +170,22 @@ class ReceiverProcesses:
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Stop accepting, let running C-STOREs finish for as long as the grace, then abort what is still open."""
-        if self._listener is None or self._stopping.is_set():
+        if self._stopping.is_set():
             return
         self._stopping.set()
-        self._wake.send(STOP)
-        self._watcher.join()
-        self._listener.close()
-        self._end_all(grace_seconds)
+        if self._watcher.ident is not None:
+            self._end(grace_seconds)
         self._wake.close()
         self._sleeper.close()
         self._places.close()
         os.close(self._shared)
+
+    def _end(self, grace_seconds: float) -> None:
+        self._wake.send(STOP)
+        self._watcher.join()
+        if self._listener is not None:
+            self._listener.close()
+        self._end_all(grace_seconds)
 
     def _spawn(self, number: int) -> _Process:
         if self._listener is None:
