@@ -87,7 +87,8 @@ def _compare(folder: Path, options: argparse.Namespace) -> int:
         ratio = statistics.median(many / few for few, many in ours)
         few, many = (statistics.median(values) for values in zip(*ours, strict=True))
         print(
-            f"{name}: {few:.2f} ms a batch of {_BATCH} in a short ledger, {many:.2f} ms at {options.rows} rows: x{ratio:.2f}"
+            print(f"{name}: {few:.2f} ms a batch of {_BATCH} in a short ledger,", end=" ")
+            print(f"{many:.2f} ms at {options.rows} rows: x{ratio:.2f}")
         )
     short.close()
     long.close()

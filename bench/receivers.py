@@ -1,7 +1,6 @@
 """The node and its peers as processes that receive: started fresh for each run, watched while they work."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -111,9 +110,8 @@ def node(folder: Path, *, engine: str = "fast", processes: int = 2) -> Iterator[
 
 @contextmanager
 def _process(command: list[str], called: str, port: int, kept: Callable[[], int], folder: Path) -> Iterator[Running]:
-    environment = {**os.environ, "TCP_NODELAY": "1"}
     log = (folder / "log.txt").open("wb")
-    with log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
+    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             peer = Peer.parse(called, LOOPBACK, port)
             until = time.monotonic() + _START_SECONDS
@@ -123,6 +121,7 @@ def _process(command: list[str], called: str, port: int, kept: Callable[[], int]
             yield Running(peer, psutil.Process(process.pid), kept)
         finally:
             process.terminate()
+            process.wait()
 
 
 def _files(folder: Path) -> Callable[[], int]:
@@ -130,8 +129,21 @@ def _files(folder: Path) -> Callable[[], int]:
 
 
 @contextmanager
+def receivers(folder: Path) -> Iterator[Running]:
+    """The node's receivers and ledger, without the flow that reads headers and looks for work meanwhile."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.only_reception", str(port), str(folder)]
+
+    def kept() -> int:
+        return sum(1 for _ in (folder / "instances").rglob("*.dcm"))
+
+    with _process(command, "NODE", port, kept, folder) as running:
+        yield running
+
+
+@contextmanager
 def storescp(folder: Path) -> Iterator[Running]:
-    """DCMTK's storescp, a process for each association, TCP_NODELAY set; it does not sync."""
+    """DCMTK's storescp, a process for each association; it does not sync."""
     port = free_port()
     command = ["/usr/bin/storescp", "-ll", "error", "--fork", "+xa", "--max-pdu", "131072", "-od", str(folder)]
     with _process([*command, str(port)], "ANY", port, _files(folder), folder) as running:
@@ -172,6 +184,7 @@ def orthanc(folder: Path) -> Iterator[Running]:
 
 RECEIVERS: Final[Mapping[str, Callable[[Path], object]]] = {
     "node": node,
+    "receivers": receivers,
     "storescp": storescp,
     "orthanc": orthanc,
     "pynetdicom": pynetdicom,

@@ -1,12 +1,13 @@
 """How fast the node receives, beside DCMTK's storescp, Orthanc and plain pynetdicom.
 
     python -m bench.reception [--count 400] [--repeats 5] [--size 131072] [--loads 1 4 16 short] [--nagle]
-                              [--peers storescp orthanc pynetdicom] [--big]
+                              [--peers receivers storescp orthanc pynetdicom] [--big]
 
 The node is the whole node, and an instance counts when it is durable: bytes and row synced. storescp and pynetdicom
 do not sync. Each receiver starts fresh for each run; runs alternate between the receivers, so that whatever else the
 machine does falls on all of them, and a ratio is the median of the ratios of neighbours. Senders are DCMTK's storescu
-with TCP_NODELAY=1, with `--nagle` as Debian ships it.
+with TCP_NODELAY=1, with `--nagle` as Debian ships it. "receivers" is reception alone, without the flow that reads
+headers and looks for work meanwhile.
 """
 
 import argparse
@@ -44,7 +45,7 @@ class Run:
     peak: float
 
 
-def one_run(name: str, scratch: Path, template: Template, load: Load, count: int, *, nagle: bool) -> Run:
+def one_run(name: str, scratch: Path, template: Template, load: Load, count: int) -> Run:
     """Start a receiver, send to it, and see that it has everything."""
     files = template.write(scratch / "source", count, load.associations)
     os.sync()  # what the run before has left unwritten is not this one's to wait for
@@ -53,7 +54,7 @@ def one_run(name: str, scratch: Path, template: Template, load: Load, count: int
         with receiver as running:
             watch = Watch(running.process)
             try:
-                seconds = send(running.peer, files, load, nagle=nagle)
+                seconds = send(running.peer, files, load)
             finally:
                 cpu = watch.stop()
             kept = running.kept()
@@ -70,19 +71,19 @@ def measure(options: argparse.Namespace, scratch: Path, load: Load) -> dict[str,
     for repeat in range(options.repeats):
         # the order turns, so that no receiver always follows the same one
         for name in names if repeat % 2 == 0 else reversed(names):
-            runs[name].append(one_run(name, scratch, template, load, count, nagle=options.nagle))
+            runs[name].append(one_run(name, scratch, template, load, count))
     return runs
 
 
-def ratio(runs: dict[str, list[Run]], peer: str) -> float:
-    """Return the median, over the repeats, of how many times as fast as a peer the node was."""
-    pairs = zip(runs["node"], runs[peer], strict=True)
+def ratio(runs: dict[str, list[Run]], us: str, peer: str) -> float:
+    """Return the median, over the repeats, of how many times as fast as a peer we were."""
+    pairs = zip(runs[us], runs[peer], strict=True)
     return statistics.median(ours.rate / theirs.rate for ours, theirs in pairs)
 
 
 def goal(peer: str, load: Load, *, nagle: bool) -> float | None:
     """Return the goal for a ratio, None where there is none."""
-    if peer == "pynetdicom":
+    if peer in {"pynetdicom", "receivers"}:
         return None
     if nagle:
         return _NAGLE_GOAL
@@ -96,9 +97,12 @@ def row(table: Table, load: Load, name: str, runs: dict[str, list[Run]], *, nagl
     spread = f"{min(run.rate for run in runs[name]):.0f}-{max(run.rate for run in runs[name]):.0f}"
     text, missed = "", False
     if name != "node":
-        times, wanted = ratio(runs, name), goal(name, load, nagle=nagle)
+        times, wanted = ratio(runs, "node", name), goal(name, load, nagle=nagle)
         missed = wanted is not None and times < wanted
-        text = f"{times:.2f}" + ("" if wanted is None else f" (goal {wanted:g}{', missed' if missed else ''})")
+        alone = f" alone {ratio(runs, 'receivers', name):.2f}" if "receivers" in runs and name != "receivers" else ""
+        text = (
+            f"{times:.2f}" + ("" if wanted is None else f" (goal {wanted:g}{', missed' if missed else ''})") + alone
+        )
     rate, megabytes, cpu, peak = medians
     table.add_row(load.name, name, f"{rate:.0f}", spread, f"{megabytes:.0f}", f"{cpu:.2f}", f"{peak:.0f}", text)
     return missed
@@ -111,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=131072)
     parser.add_argument("--loads", nargs="+", default=list(_LOADS), choices=list(_LOADS))
-    parser.add_argument("--peers", nargs="*", default=["storescp", "orthanc", "pynetdicom"], choices=list(RECEIVERS))
+    parser.add_argument(
+        "--peers", nargs="*", default=["receivers", "storescp", "orthanc", "pynetdicom"], choices=list(RECEIVERS)
+    )
     parser.add_argument("--nagle", action="store_true", help="senders as Debian ships them")
     parser.add_argument("--big", action="store_true", help="one multi-frame object of 500 MB in each association")
     parser.add_argument("--series", type=Path, default=Path("../shared/data/t1-siemens-prisma"))
@@ -119,6 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if "orthanc" in options.peers:
         loopback.enter()  # Orthanc listens on every interface there is
+    # DCMTK's own switch, on both sides; the node needs none
+    os.environ.pop("TCP_NODELAY", None)
+    if not options.nagle:
+        os.environ["TCP_NODELAY"] = "1"
     console = Console(width=140)
     columns = (
         "associations",

@@ -87,7 +87,7 @@ def _uid(run: int, kind: int, number: int) -> str:
     return f"2.25.9{run:014}{kind}{number:06}"
 
 
-def send(peer: Peer, files: Files, load: Load, *, nagle: bool) -> float:
+def send(peer: Peer, files: Files, load: Load) -> float:
     """Send everything with storescu; return the seconds that it took.
 
     Raises
@@ -95,9 +95,6 @@ def send(peer: Peer, files: Files, load: Load, *, nagle: bool) -> float:
     subprocess.CalledProcessError
         If a sender was not answered with success for every instance.
     """
-    environment = {**os.environ} if nagle else {**os.environ, "TCP_NODELAY": "1"}
-    if nagle:
-        environment.pop("TCP_NODELAY", None)
     command = [_STORESCU, "-ll", "error", "--max-pdu", "131072", "-aet", "STORESCU", "-aec", str(peer.ae_title)]
     command += [peer.host, str(peer.port)]
     sets = (
@@ -109,5 +106,5 @@ def send(peer: Peer, files: Files, load: Load, *, nagle: bool) -> float:
     commands = [[*command[:1], *paths[:-1], *command[1:], paths[-1]] for paths in sets]
     started = time.perf_counter()
     with ThreadPoolExecutor(_SHORT_AT_ONCE if load.short else len(commands)) as pool:
-        list(pool.map(lambda each: subprocess.run(each, check=True, env=environment, capture_output=True), commands))
+        list(pool.map(lambda each: subprocess.run(each, check=True, capture_output=True), commands))
     return time.perf_counter() - started
