@@ -1,6 +1,9 @@
 """The composition root: builds everything once, starts it in order, stops it in the opposite order."""
 
+import contextlib
 import fcntl
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -21,11 +24,13 @@ from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.pipeline_settings import check_rule_settings
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Destination, Settings
-from dicom_node.storage_scp import StorageSCP
+from dicom_node.storage_scp import ReceiverProcesses, Setup, StorageSCP
 
 log = structlog.get_logger(__name__)
 
 _MIB: Final = 2**20
+_SEVERAL: Final = 2
+_NICE: Final = 10
 _LEASE_TICK_SECONDS: Final = 10.0
 _RULES_TICK_SECONDS: Final = 1.0
 
@@ -75,7 +80,7 @@ class Node:
         self._rules_changed_at = _changed_at(settings.node.rules)
         self._lock: TextIO | None = None
         self._parts: list[Any] = []
-        self._scp: StorageSCP | None = None
+        self._scp: StorageSCP | ReceiverProcesses | None = None
         self._ledger: Ledger | None = None
         self._ticks: _Ticks | None = None
 
@@ -119,14 +124,7 @@ class Node:
         )
         flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
         flow.take_back(starting=True)
-        self._scp = StorageSCP(
-            settings.reception,
-            settings.node.ae_title,
-            settings.sources,
-            store,
-            self._ledger.arrivals,
-            self._clock,
-        )
+        self._scp = self._reception(store, self._ledger)
         try:
             self._scp.start()
             compute.start()
@@ -137,6 +135,15 @@ class Node:
             self.stop()
             raise
         log.info("node started", node=settings.node.name, version=__version__, port=self.scp_port, count=swept)
+
+    def _reception(self, store: InstanceStore, ledger: Ledger) -> StorageSCP | ReceiverProcesses:
+        settings = self._settings
+        reception, ae_title = settings.reception, settings.node.ae_title
+        if reception.processes < _SEVERAL:
+            return StorageSCP(reception, ae_title, settings.sources, store, ledger.arrivals, self._clock)
+        floor = reception.free_space_floor_mib * _MIB
+        url = ledger_url(settings)
+        return ReceiverProcesses(Setup(reception, ae_title, settings.sources, store.root, floor, url, settings.log))
 
     def stop(self) -> None:
         """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
@@ -173,8 +180,9 @@ class _Ticks:
 
     def __init__(self, settings: Settings, flow: Flow, reload_rules: Callable[[], None]) -> None:
         tick = settings.node.tick_seconds
+        options = {"initializer": _give_way} if settings.reception.processes >= _SEVERAL else {}
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(8 + 2 * len(settings.destinations))},
+            executors={"default": ThreadPoolExecutor(8 + 2 * len(settings.destinations), options)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -212,6 +220,15 @@ class _Ticks:
 
 def _delivery(destination: Destination) -> str:
     return f"deliver to {destination.name}"
+
+
+def _give_way() -> None:
+    """Let receivers go first where the processor is short: a sender waits for its answer, a header can wait.
+
+    For this thread only (Linux), and only if no receiver shares this process and its interpreter.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _each(*stages: Callable[[], None]) -> Callable[[], None]:

@@ -133,6 +133,11 @@ def is_storage(uid: str) -> bool:
     return unknown and (UID(uid).is_private or uid.startswith(_STORAGE_ROOT))
 
 
+def is_ours(uid: str) -> bool:
+    """Return whether the node provides a service as SCP."""
+    return uid == Verification or is_storage(uid)
+
+
 def acceptable(proposed: Iterable[str]) -> list[PresentationContext]:
     """Return what the SCP supports of the proposed abstract syntaxes, each in every transfer syntax it knows.
 
@@ -142,6 +147,9 @@ def acceptable(proposed: Iterable[str]) -> list[PresentationContext]:
     contexts = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in sorted(wanted) if is_storage(uid)]
     if Verification in wanted:
         contexts.append(build_context(Verification, list(TABLE[0].transfer_syntaxes)))
+    for context in contexts:
+        # what a requestor's role selection is measured by (PS3.7 D.3.3.4): it may be SCU, and we are SCP
+        context.scu_role, context.scp_role = True, False
     return contexts
 
 

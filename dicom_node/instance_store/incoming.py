@@ -1,9 +1,14 @@
 """One object on its way in: a Part 10 file under a temporary name, hashed while it is written."""
 
+import ctypes
+import errno
 import fcntl
 import hashlib
+import mmap
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -11,13 +16,26 @@ from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.errors import OutOfResources, Refusal
 
 _PREAMBLE: Final = b"\0" * 128 + b"DICM"
+_BUFFER: Final = 2**16
+_BEGINNING: Final = 2**15
+#: A big object begins to go to disk while it comes in, so that its sync at the end does not hold up all others.
+_WRITE_BACK_EVERY: Final = 2**24
+#: Linux; elsewhere the kernel begins when it is told to sync.
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_sync_file_range: Final = getattr(_libc, "sync_file_range", None)
+_renameat2: Final = getattr(_libc, "renameat2", None)
+_HERE, _RENAME_NOREPLACE = -100, 1
+#: From file systems that cannot rename without replacing, such as NFS.
+_NOT_THERE: Final = frozenset({errno.EINVAL, errno.ENOSYS})
+_SYNC_FILE_RANGE_WRITE: Final = 2
+_ZERO: Final = ctypes.c_int64(0)
 
 
 class Incoming:
     """One object on its way in: a Part 10 file (PS3.10 7.1) under a temporary name, hashed while it is written.
 
     It never raises while bytes come in, because the answer can be given only after the last of them: what went wrong
-    is kept in `refusal`, the rest of the bytes are dropped, and `complete` raises it.
+    is kept in `refusal`, the rest of the bytes are dropped, and `finish` raises it.
 
     Parameters
     ----------
@@ -34,10 +52,13 @@ class Incoming:
         self.transfer_syntax_uid = transfer_syntax_uid
         self.offset = len(head)
         self.refusal: Refusal | None = None
+        self.size = len(head)
+        self._writing_back = 0
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
         try:
-            self._file = path.open("xb")
+            # readable, because the identity is read from the same descriptor
+            self._file = path.open("xb+", buffering=_BUFFER)
             # held until the file is closed: a sweep by another node on the same folder leaves it alone
             fcntl.flock(self._file, fcntl.LOCK_SH)
             self._file.write(head)
@@ -63,18 +84,21 @@ class Incoming:
         """Note why this object will not be kept; the first reason stands."""
         self.refusal = self.refusal or refusal
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append bytes of the data set; after a failure they are dropped."""
         if self._file is None or isinstance(self.refusal, OutOfResources):
             return
         try:
             self._file.write(data)
             self._digest.update(data)
+            self.size += len(data)
+            if self.size - self._writing_back > _WRITE_BACK_EVERY:
+                self._write_back()
         except OSError as error:
             self.refuse(disk_trouble(self.path, error))
 
-    def complete(self) -> None:
-        """Put every byte on disk and close.
+    def finish(self) -> None:
+        """Hand every byte to the operating system, and let it begin to put them on disk.
 
         Raises
         ------
@@ -84,13 +108,58 @@ class Incoming:
         try:
             if self._file is not None and self.refusal is None:
                 self._file.flush()
-                os.fsync(self._file.fileno())
+                self._write_back()
         except OSError as error:
             self.refuse(disk_trouble(self.path, error))
-        finally:
-            self.close()
         if self.refusal is not None:
+            self.close()
             raise self.refusal
+
+    def sync(self) -> None:
+        """Wait until every byte is on disk.
+
+        An error here is final: the system may have dropped the bytes that it could not write, and a second attempt
+        would then succeed without them. Hence the file must not be trusted afterwards.
+
+        Raises
+        ------
+        OSError
+            If the bytes may be lost.
+        """
+        if self._file is None:
+            raise OSError(errno.EBADF, "the file is closed")
+        os.fdatasync(self._file.fileno())
+
+    def beginning(self) -> bytes:
+        """Return the first bytes of the file, after `finish`: enough for most headers.
+
+        Raises
+        ------
+        OSError
+            If they cannot be read.
+        """
+        if self._file is None:
+            raise OSError(errno.EBADF, "the file is closed")
+        return os.pread(self._file.fileno(), _BEGINNING, 0)
+
+    @contextmanager
+    def contents(self) -> Iterator[mmap.mmap]:
+        """Give the bytes of the whole file, after `finish`; only what is looked at is read.
+
+        Raises
+        ------
+        OSError
+            If they cannot be read.
+        """
+        if self._file is None:
+            raise OSError(errno.EBADF, "the file is closed")
+        with mmap.mmap(self._file.fileno(), 0, prot=mmap.PROT_READ) as data:
+            yield data
+
+    def _write_back(self) -> None:
+        self._writing_back = self.size
+        if self._file is not None and _sync_file_range is not None:
+            _sync_file_range(self._file.fileno(), _ZERO, _ZERO, _SYNC_FILE_RANGE_WRITE)
 
     def close(self) -> None:
         """Close the file; what was not yet written may be lost."""
@@ -106,6 +175,26 @@ class Incoming:
         """Remove the file if it is still under its temporary name."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename a file to a name that must not be taken.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken; nothing has changed then.
+    OSError
+        If the file cannot be renamed.
+    """
+    if _renameat2 is not None:
+        if _renameat2(_HERE, bytes(source), _HERE, bytes(target), _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in _NOT_THERE:
+            raise OSError(code, os.strerror(code), str(target))
+    os.link(source, target)
+    source.unlink()
 
 
 def disk_trouble(path: Path, error: OSError) -> OutOfResources:

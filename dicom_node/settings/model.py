@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -97,6 +98,13 @@ class NodeSettings(_Section):
     tick_seconds: Annotated[float, Strict(), _between(0.01, 60)] = 0.1
 
 
+class Engine(StrEnum):
+    """What carries associations in."""
+
+    FAST = "fast"  # our own upper layer; pynetdicom where more than storage and verification is proposed
+    PYNETDICOM = "pynetdicom"  # always pynetdicom
+
+
 class ReceptionSettings(_Section):
     """`[reception]`: associations in. `maximum_pdu` is in bytes, 0 for no limit (PS3.8 D.1)."""
 
@@ -108,6 +116,9 @@ class ReceptionSettings(_Section):
     acse_timeout_seconds: Timeout = 30
     dimse_timeout_seconds: Timeout = 60
     network_timeout_seconds: Timeout = 120
+    slowest_bytes_per_second: Annotated[int, Strict(), _between(0, 2**30)] = 1024
+    processes: Annotated[int, Strict(), _between(0, 64)] = 2
+    engine: Engine = Engine.FAST
     free_space_floor_mib: Annotated[int, Strict(), _between(0, 2**40)] = 2048
     same_uid_other_bytes: SameUidPolicy = SameUidPolicy.KEEP_FIRST
 

@@ -8,6 +8,7 @@ Its message object writes to any file-like object that it holds, so it is handed
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -16,6 +17,8 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.errors import CannotUnderstand, SopClassMismatch
 from dicom_node.instance_store import Incoming, is_uid
+
+log = structlog.get_logger(__name__)
 
 #: Called with SOP Class UID, SOP Instance UID and transfer syntax UID; returns where the data set goes.
 OpenPart = Callable[[str, str, str], Incoming]
@@ -63,8 +66,13 @@ class StreamingDimse(DIMSEServiceProvider):
         for context_id, data in primitive.presentation_data_value_list:
             fragment = P_DATA()
             fragment.presentation_data_value_list.append((context_id, data))
-            super().receive_primitive(fragment)
-            self._divert(context_id)
+            try:
+                super().receive_primitive(fragment)
+                self._divert(context_id)
+            except Exception:  # boundary: a damaged command would end pynetdicom's thread, and leave the peer waiting
+                log.exception("command set not understood")
+                self.dul.event_queue.put("Evt19")
+                return
 
     def discard(self) -> None:
         """Remove what an association that is gone left half received, or received and never handled."""

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -22,7 +22,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, Peer, SameUidPolicy
 from dicom_node.instance_store import InstanceStore
-from dicom_node.settings import ReceptionSettings, Source
+from dicom_node.settings import Engine, ReceptionSettings, Source
 from dicom_node.storage_scp import StorageSCP
 
 EVERYBODY = Source(name="everybody", ae_titles=("*",), addresses=("*",))
@@ -57,6 +57,11 @@ class Ledger:
         self.log.append("arrival")
         return outcome
 
+    def note_arrivals(
+        self, batch: Sequence[tuple[InstanceRef, Association, float]], policy: SameUidPolicy
+    ) -> list[Arrival]:
+        return [self.note_arrival(instance, association, at, policy) for instance, association, at in batch]
+
     def _outcome(self, instance: InstanceRef, policy: SameUidPolicy) -> Arrival:
         first = self._known.setdefault(instance.sop_instance_uid, instance.sha256)
         if first == instance.sha256:
@@ -67,9 +72,10 @@ class Ledger:
             SameUidPolicy.REFUSE: Arrival.DIFFERENT_REFUSED,
         }[policy]
 
-    def end_association(self, association: Association, end: AssociationEnd, at: float) -> None:
-        self.ends.append((association, end))
-        self.log.append("end")
+    def end_associations(self, batch: Sequence[tuple[Association, AssociationEnd, float]]) -> None:
+        for association, end, _ in batch:
+            self.ends.append((association, end))
+            self.log.append("end")
 
     def note_refused_sender(self, calling: str, called: str, address: str, reason: str, at: float) -> None:
         self.refused.append({"calling": calling, "called": called, "address": address, "reason": reason})
@@ -217,13 +223,19 @@ def rejection(association: PeerAssociation) -> tuple[int, int, int]:
 StartNode = Callable[..., Node]
 
 
+@pytest.fixture(params=list(Engine))
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn: both must pass every test of what the node does on the wire."""
+    return Engine(request.param)
+
+
 @pytest.fixture
-def start_node(tmp_path: Path) -> Iterator[StartNode]:
+def start_node(tmp_path: Path, engine: Engine) -> Iterator[StartNode]:
     """Return a function that starts a Storage SCP with changed settings; all are stopped afterwards."""
     started: list[Node] = []
 
     def start(sources: tuple[Source, ...] = (EVERYBODY,), floor: int = 0, **changes: Any) -> Node:
-        settings = ReceptionSettings().model_copy(update={"port": 0, **changes})
+        settings = ReceptionSettings().model_copy(update={"port": 0, "engine": engine, **changes})
         free = [2**40]
         store = InstanceStore(tmp_path / f"store{len(started)}", floor, lambda _: free[0])
         ledger = Ledger()
