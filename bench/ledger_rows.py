@@ -86,10 +86,8 @@ def _compare(folder: Path, options: argparse.Namespace) -> int:
         ours = [(few[which], many[which]) for few, many in pairs]
         ratio = statistics.median(many / few for few, many in ours)
         few, many = (statistics.median(values) for values in zip(*ours, strict=True))
-        print(
-            print(f"{name}: {few:.2f} ms a batch of {_BATCH} in a short ledger,", end=" ")
-            print(f"{many:.2f} ms at {options.rows} rows: x{ratio:.2f}")
-        )
+        print(f"{name}: {few:.2f} ms a batch of {_BATCH} in a short ledger,", end=" ")
+        print(f"{many:.2f} ms at {options.rows} rows: x{ratio:.2f}")
     short.close()
     long.close()
     return int(ratio > _GOAL)

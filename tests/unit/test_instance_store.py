@@ -184,7 +184,6 @@ def test_a_full_disk_is_out_of_resources(tmp_path: Path) -> None:
     part.write(b"y")
     with pytest.raises(OutOfResources, match="No space left on device"):
         part.finish()
-        part.sync()
 
 
 def test_quarantine(store: InstanceStore) -> None:
