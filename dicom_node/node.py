@@ -18,13 +18,13 @@ from sqlalchemy import URL
 from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
 from dicom_node.errors import Failure, SettingsInvalid
-from dicom_node.flow import Flow, Rules
+from dicom_node.flow import SECONDS_A_DAY, Flow, Rules
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.pipeline_settings import check_rule_settings
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Destination, Settings
-from dicom_node.storage_scp import ReceiverProcesses, Setup, StorageSCP
+from dicom_node.storage_scp import CommitmentDesk, ReceiverProcesses, Setup, StorageSCP
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ _SEVERAL: Final = 2
 _NICE: Final = 10
 _LEASE_TICK_SECONDS: Final = 10.0
 _RULES_TICK_SECONDS: Final = 1.0
+_COMMITMENT_TICK_SECONDS: Final = 1.0
 
 
 class NodeBusy(Failure):
@@ -139,11 +140,29 @@ class Node:
     def _reception(self, store: InstanceStore, ledger: Ledger) -> StorageSCP | ReceiverProcesses:
         settings = self._settings
         reception, ae_title = settings.reception, settings.node.ae_title
-        if reception.processes < _SEVERAL:
-            return StorageSCP(reception, ae_title, settings.sources, store, ledger.arrivals, self._clock)
-        floor = reception.free_space_floor_mib * _MIB
-        url = ledger_url(settings)
-        return ReceiverProcesses(Setup(reception, ae_title, settings.sources, store.root, floor, url, settings.log))
+        desk = self._desk(store, ledger)
+        scp = StorageSCP(
+            reception, ae_title, settings.sources, store, ledger.arrivals, self._clock, desk, ledger.records.note_all
+        )
+        only_tls = reception.tls is not None and reception.tls.only
+        if reception.processes < _SEVERAL or only_tls:
+            return scp
+        setup = Setup(
+            reception,
+            ae_title,
+            settings.sources,
+            store.root,
+            reception.free_space_floor_mib * _MIB,
+            ledger_url(settings),
+            settings.log,
+            desk.owner,
+            desk.give_up_seconds,
+        )
+        return ReceiverProcesses(setup, scp.reception)
+
+    def _desk(self, store: InstanceStore, ledger: Ledger) -> CommitmentDesk:
+        give_up_seconds = self._settings.delivery.give_up_days * SECONDS_A_DAY
+        return CommitmentDesk(ledger.commitments, store, self._settings.node.name, give_up_seconds, self._clock)
 
     def stop(self) -> None:
         """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
@@ -191,6 +210,7 @@ class _Ticks:
         self._add("journey", _each(flow.close_quiet, flow.route, flow.run), tick)
         self._add("collect", self._collect, tick, flow, settings.destinations)
         self._add("leases", flow.keep_leases, _LEASE_TICK_SECONDS)
+        self._add("commitments", flow.report_commitments, _COMMITMENT_TICK_SECONDS)
         self._add("rules", reload_rules, _RULES_TICK_SECONDS)
         for destination in settings.destinations:
             self._add(_delivery(destination), flow.deliver, tick, destination)

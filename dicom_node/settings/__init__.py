@@ -19,6 +19,7 @@ from dicom_node.settings.model import (
     Settings,
     SettingValue,
     Source,
+    TlsSettings,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SettingValue",
     "Settings",
     "Source",
+    "TlsSettings",
     "load_settings",
     "parse_settings",
 ]

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef
+from dicom_node.entities import Arrival, Association, AssociationRecord, InstanceRef
 from dicom_node.errors import DuplicateInstance, OutOfResources, ProcessingFailure, Refusal
 from dicom_node.instance_store import Incoming, Received
 from dicom_node.storage_scp.reception import Reception
@@ -34,10 +34,13 @@ class Outcome:
         None: it is safe, and 0x0000 may be answered.
     arrival : Arrival or None
         What the ledger made of it; None if it is not in the ledger.
+    size : int
+        Bytes on disk.
     """
 
     refusal: Refusal | None
     arrival: Arrival | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,9 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One association that carried instances and has ended."""
+    """One association that was admitted and has ended."""
 
-    association: Association
-    end: AssociationEnd
-    at: float
+    record: AssociationRecord
 
 
 #: None ends the thread.
@@ -146,7 +147,7 @@ class Commits:
             if len(kept) == 1 or isinstance(refusal, OutOfResources):
                 return [Outcome(refusal) for _ in kept]
             return [outcome for each in kept for outcome in self._noted([each])]
-        return [_outcome(arrival) for arrival in arrivals]
+        return [_outcome(arrival, ref.size) for arrival, (ref, _) in zip(arrivals, kept, strict=True)]
 
     def _tell(self, complete: Complete, outcome: Outcome) -> None:
         if outcome.refusal is not None:
@@ -183,10 +184,13 @@ class Commits:
             log.exception("quarantine not noted", association=association.id, path=path)
 
     def _note_ends(self, batch: Sequence[Ended]) -> None:
-        if not batch:
-            return
+        records = [each.record for each in batch]
+        carried = [(each.association, each.end, each.ended_at) for each in records if each.kept + each.duplicates]
         try:
-            self._reception.arrivals.end_associations([(each.association, each.end, each.at) for each in batch])
+            if carried:
+                self._reception.arrivals.end_associations(carried)
+            if records and self._reception.note_records is not None:
+                self._reception.note_records(records)
         except Exception:  # boundary: the ledger closes them as lost at the next start
             log.exception("ends of associations not noted", count=len(batch))
 
@@ -195,10 +199,10 @@ def _refused(kept: InstanceRef | Refusal) -> bool:
     return isinstance(kept, Refusal)
 
 
-def _outcome(arrival: Arrival) -> Outcome:
+def _outcome(arrival: Arrival, size: int) -> Outcome:
     if arrival is Arrival.DIFFERENT_REFUSED:
-        return Outcome(DuplicateInstance("this SOP Instance UID is known with other bytes"), arrival)
-    return Outcome(None, arrival)
+        return Outcome(DuplicateInstance("this SOP Instance UID is known with other bytes"), arrival, size)
+    return Outcome(None, arrival, size)
 
 
 def _refusal(error: Exception) -> Refusal:

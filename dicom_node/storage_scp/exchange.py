@@ -15,6 +15,7 @@ from dicom_node.storage_scp.commands import COMMAND, LAST, Command, Field, decod
 from dicom_node.storage_scp.commits import Commits, Complete, Ended, Outcome
 from dicom_node.storage_scp.negotiation import Context, Negotiated, accept_pdu, callers, negotiate
 from dicom_node.storage_scp.reception import Reception, named
+from dicom_node.storage_scp.tally import Tally
 from dicom_node.storage_scp.upper_layer import ProtocolFault, UpperLayer, reject_pdu
 
 log = structlog.get_logger(__name__)
@@ -60,7 +61,7 @@ class Exchange:
         self._releasing = False
         self._end: AssociationEnd | None = None
         self._end_noted = False
-        self._carried = 0
+        self._tally = Tally()
         #: Messages begun and bytes of them received, so that somebody can see whether they go on.
         self.messages = 0
         self.bytes_received = 0
@@ -113,7 +114,7 @@ class Exchange:
         if negotiated.foreign:
             self._line.hand_over(pdu)
             return None
-        rejection = self._reception.crowded()
+        rejection = self._reception.crowded(self._association)
         if rejection is None:
             self._negotiated = negotiated
             self._line.layer.accept(accept_pdu(pdu, negotiated))
@@ -162,17 +163,18 @@ class Exchange:
         if self._negotiated is None or self._end is not None:
             return
         self._end = end
-        self._reception.places.give_back()
-        log.info("association ended", association=self._association.id, outcome=end, instances=self._carried)
+        self._reception.places.give_back(self._association)
+        log.info("association ended", association=self._association.id, outcome=end, instances=self._tally.carried)
         self._note_end()
 
     def _note_end(self) -> None:
         """Have the end noted, once, after the last arrival."""
-        if self._end is not None and not self._under_way and not self._end_noted:
+        agreed = self._negotiated
+        if agreed is not None and self._end is not None and not self._under_way and not self._end_noted:
             self._end_noted = True
-            if not self._carried:
-                return
-            self._commits.submit(Ended(self._association, self._end, self._reception.clock()))
+            now = self._reception.clock()
+            record = self._tally.record(self._association, agreed.accepted, agreed.refused, self._end, now)
+            self._commits.submit(Ended(record))
 
     def _discard(self) -> None:
         part, self._part, self._request = self._part, None, None
@@ -250,7 +252,7 @@ class Exchange:
         self._line.call(partial(self._stored, request, context_id, outcome))
 
     def _stored(self, request: Command, context_id: int, outcome: Outcome) -> None:
-        self._carried += outcome.arrival is not None
+        self._tally.took(outcome)
         self._line.resume()
         refusal = outcome.refusal
         status = _SUCCESS if refusal is None else refusal.status
@@ -265,6 +267,8 @@ class Exchange:
 
     def _answer(self, request: Command, context_id: int, status: int, comment: str) -> None:
         self._under_way -= 1
+        if request.field == Field.C_STORE_RQ:
+            self._tally.answered(status)
         limit = self._negotiated.maximum_length if self._negotiated else 0
         self._line.layer.send(p_data(context_id, response(request, status, comment), limit))
         self._release_if_idle()

@@ -5,7 +5,7 @@ with a user identity (PS3.7 D.3.3.7) are not: they may hold a password, and no p
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -21,7 +21,7 @@ from pynetdicom.pdu_primitives import (
     SOPClassExtendedNegotiation,
     UserIdentityNegotiation,
 )
-from pynetdicom.presentation import negotiate_as_acceptor
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
 from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.presentation import acceptable, is_ours, is_storage
@@ -72,6 +72,8 @@ class Negotiated:
     fault: tuple[int, int, int] | None
     answer: bytes
     private: bool = False
+    accepted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def callers(pdu: bytes) -> tuple[str, str]:
@@ -157,7 +159,19 @@ def _answered(request: A_ASSOCIATE, maximum_pdu: int) -> Negotiated:
         fault=None,
         answer=_encoded_items(answer),
         private=items.private,
+        accepted=told_accepted(context for context in results if context.result == 0),
+        refused=told_refused(context for context in results if context.result != 0),
     )
+
+
+def told_accepted(contexts: Iterable[PresentationContext]) -> tuple[str, ...]:
+    """Return accepted presentation contexts as an association's record names them."""
+    return tuple(f"{each.abstract_syntax} {each.transfer_syntax[0]}" for each in contexts)
+
+
+def told_refused(contexts: Iterable[PresentationContext]) -> tuple[str, ...]:
+    """Return refused presentation contexts, each with Result/Reason of the A-ASSOCIATE-AC (PS3.8 Table 9-18)."""
+    return tuple(f"{each.abstract_syntax} (result {each.result})" for each in contexts)
 
 
 def _encoded_items(answer: A_ASSOCIATE) -> bytes:

@@ -24,10 +24,14 @@ from dicom_node.instance_store import Incoming
 from dicom_node.presentation import STORAGE_SOP_CLASSES, acceptable, is_storage
 from dicom_node.storage_scp.admission import Rejection, local_limit
 from dicom_node.storage_scp.commands import error_comment
+from dicom_node.storage_scp.commitment import CommitmentLine
 from dicom_node.storage_scp.commits import Commits, Ended
-from dicom_node.storage_scp.negotiation import STORAGE_SERVICE
+from dicom_node.storage_scp.guarding import Pace, Reading, guard
+from dicom_node.storage_scp.negotiation import STORAGE_SERVICE, told_accepted, told_refused
 from dicom_node.storage_scp.reception import Reception, named
 from dicom_node.storage_scp.streaming import StreamingDimse, StreamingPart
+from dicom_node.storage_scp.tally import Tally
+from dicom_node.storage_scp.tls import names_of
 
 log = structlog.get_logger(__name__)
 
@@ -39,21 +43,20 @@ _ANSWER_SECONDS: Final = 0.1
 
 
 class _ReadAhead(AssociationSocket):
-    """A connection of which the first bytes were read by somebody else."""
+    """A connection of which the first bytes were read by somebody else, read within bounds."""
 
-    def __init__(self, association: PeerAssociation, line: socket.socket, ahead: bytes) -> None:
-        self._ahead = ahead
+    def __init__(self, association: PeerAssociation, line: socket.socket, reading: Reading) -> None:
+        self._reading = reading
         super().__init__(association, client_socket=line)
 
     @property
     def ready(self) -> bool:
         """Whether there is something to read."""
-        return bool(self._ahead) or super().ready
+        return self._reading.ahead or super().ready
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read as many bytes as asked for."""
-        first, self._ahead = self._ahead[:nr_bytes], self._ahead[nr_bytes:]
-        return bytearray(first) + super().recv(nr_bytes - len(first))
+        return self._reading.recv(nr_bytes)
 
 
 class Session:
@@ -76,20 +79,26 @@ class Session:
         self._reception = reception
         self._commits = commits
         self._association = reception.unnamed(address[0])
+        self._certificates = names_of(line)
         self._admitted = False
-        self._carried = 0
+        self._tally = Tally()
         self._aborted = False
         self._aborting = False
         self._storing = False
         self._stored_at = -_ANSWER_SECONDS
         self.peer = _peer(reception, line, address, ahead)
-        self._dimse = StreamingDimse(self.peer, self._open_part)
+        self._dimse = StreamingDimse(self.peer, self._open_part, Pace(reception.bounds))
         self.peer.dimse = self._dimse
+        guard(self.peer, self._association.id, self._broken)
         self.peer.bind(evt.EVT_REQUESTED, self._requested)
         self.peer.bind(evt.EVT_SOP_COMMON, self._unknown_are_storage)
         self.peer.bind(evt.EVT_SOP_EXTENDED, self._storage_service)
         self.peer.bind(evt.EVT_ACSE_RECV, self._heard)
         self.peer.bind(evt.EVT_C_STORE, self._store)
+        self._commitment: CommitmentLine | None = None
+        if reception.desk is not None:
+            self._commitment = desk_line = CommitmentLine(self.peer, reception.desk)
+            self.peer.bind(evt.EVT_N_ACTION, lambda event: desk_line.asked(event, self._association))
         self._thread = threading.Thread(target=self._run, name="storage-scp-association")
 
     def start(self) -> None:
@@ -104,6 +113,10 @@ class Session:
     def _run(self) -> None:
         self.peer.start()
         self.peer.join()
+        # pynetdicom ends it with the association, unless an error came between
+        self.peer.dul.kill_dul()
+        if self.peer.dul.is_alive():
+            self.peer.dul.join()
         self._ended()
         # pynetdicom leaves a socket unclosed that its peer closed first
         self._socket.close()
@@ -127,13 +140,19 @@ class Session:
     def _ended(self) -> None:
         """Note the association's end, hence after its last arrival."""
         self._dimse.discard()
-        if self._admitted:
-            self._reception.places.give_back()
-        if not self._carried:
+        if self._commitment is not None:
+            self._commitment.ended()
+        if not self._admitted:
             return
+        self._reception.places.give_back(self._association)
         end = self._end()
-        self._commits.submit(Ended(self._association, end, self._reception.clock()))
-        log.info("association ended", association=self._association.id, outcome=end, instances=self._carried)
+        accepted, refused = told_accepted(self.peer.accepted_contexts), told_refused(self.peer.rejected_contexts)
+        record = self._tally.record(self._association, accepted, refused, end, self._reception.clock())
+        self._commits.submit(Ended(record))
+        log.info("association ended", association=self._association.id, outcome=end, instances=self._tally.carried)
+
+    def _broken(self) -> None:
+        self._aborted = True
 
     def _end(self) -> AssociationEnd:
         if self.peer.is_released:
@@ -150,7 +169,8 @@ class Session:
         self._association = named(self._association, request.calling_ae_title, request.called_ae_title)
         caller = self._association
         try:
-            rejection = self._reception.stranger(caller) or self._reception.crowded()
+            rejection = self._reception.stranger(caller, self._certificates)
+            rejection = rejection or self._reception.crowded(caller)
         except Exception:  # boundary: whatever fails at the door, nobody gets in unchecked
             log.exception("association not judged", association=caller.id)
             rejection = local_limit("the node failed while judging the request")
@@ -159,7 +179,9 @@ class Session:
             return
         self._admitted = True
         proposed = request.presentation_context_definition_list
-        event.assoc.acceptor.supported_contexts = acceptable(str(context.abstract_syntax) for context in proposed)
+        event.assoc.acceptor.supported_contexts = acceptable(
+            (str(context.abstract_syntax) for context in proposed), commitment=self._commitment is not None
+        )
         log.info(
             "association opened",
             association=caller.id,
@@ -202,6 +224,7 @@ class Session:
         finally:
             self._stored_at = time.monotonic()
             self._storing = False
+        self._tally.answered(_SUCCESS if refusal is None else refusal.status)
         return _status(_SUCCESS) if refusal is None else _status(refusal.status, str(refusal))
 
     def _refusal(self, event: evt.Event) -> Refusal | None:
@@ -211,7 +234,7 @@ class Session:
             return CannotUnderstand("the request has no data set")
         sop_class, sop_instance = str(event.request.AffectedSOPClassUID), str(event.request.AffectedSOPInstanceUID)
         outcome = self._commits.keep(held.part, sop_class, sop_instance, self._association)
-        self._carried += outcome.arrival is not None
+        self._tally.took(outcome)
         return outcome.refusal
 
 
@@ -227,7 +250,7 @@ def _peer(reception: Reception, line: socket.socket, address: Any, ahead: bytes)
     entity.dimse_timeout = settings.dimse_timeout_seconds
     entity.network_timeout = settings.network_timeout_seconds
     peer = PeerAssociation(entity, "acceptor")
-    peer.set_socket(_ReadAhead(peer, line, ahead))
+    peer.set_socket(_ReadAhead(peer, line, Reading(line, reception.bounds, ahead)))
     peer.acceptor.maximum_length = settings.maximum_pdu
     peer.acceptor.ae_title = reception.ae_title
     peer.acceptor.address_info = AddressInformation.from_tuple(line.getsockname())

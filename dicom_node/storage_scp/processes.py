@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +21,10 @@ import structlog
 
 from dicom_node.errors import Failure
 from dicom_node.settings import LogSettings, ReceptionSettings, Source
+from dicom_node.storage_scp.listening import listen
 from dicom_node.storage_scp.places import Places
-from dicom_node.storage_scp.server import listen
+from dicom_node.storage_scp.reception import Reception
+from dicom_node.storage_scp.secure import secured
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,10 @@ class Setup:
     ----------
     floor : int
         Bytes that must stay free on the store's disk.
+    owner : str
+        The node's name, for leases.
+    give_up_seconds : float
+        How long a requester of storage commitment that cannot be reached is tried.
     """
 
     settings: ReceptionSettings
@@ -58,6 +64,8 @@ class Setup:
     floor: int
     ledger_url: str
     log: LogSettings
+    owner: str = ""
+    give_up_seconds: float = 0.0
 
 
 class _Process:
@@ -120,12 +128,20 @@ class _Process:
 
 
 class ReceiverProcesses:
-    """The node's Storage and Verification SCP, in `settings.processes` processes of its own."""
+    """The node's SCP, in `settings.processes` processes of its own; connections over TLS in this process.
 
-    def __init__(self, setup: Setup) -> None:
+    Parameters
+    ----------
+    reception : Reception, optional
+        What associations over TLS need; they are counted together with the others.
+    """
+
+    def __init__(self, setup: Setup, reception: Reception | None = None) -> None:
         self._setup = setup
-        self._shared = Places.shared()
-        self._places = Places(self._shared, 0, setup.settings.processes)
+        slots, processes = setup.settings.maximum_associations, setup.settings.processes
+        self._shared = Places.shared(slots)
+        self._places = Places(slots, self._shared, processes, processes)
+        self._tls = None if reception is None else secured(replace(reception, places=self._places))
         self._listener: socket.socket | None = None
         self._processes: list[_Process] = []
         self._stopping = threading.Event()
@@ -138,6 +154,11 @@ class ReceiverProcesses:
         if self._listener is None:
             raise RuntimeError("the Storage SCP is not started")
         return int(self._listener.getsockname()[1])
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port that is listened on for TLS, if there is one."""
+        return None if self._tls is None else self._tls.port
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -159,6 +180,8 @@ class ReceiverProcesses:
             self._processes = [self._spawn(number) for number in range(self._setup.settings.processes)]
             for process in self._processes:
                 process.wait_until_ready()
+            if self._tls is not None:
+                self._tls.start()
         except BaseException:
             self._end_all(0)
             self._listener.close()
@@ -195,6 +218,8 @@ class ReceiverProcesses:
     def _end_all(self, grace_seconds: float) -> None:
         for process in self._processes:
             process.ask_to_stop(grace_seconds)
+        if self._tls is not None:
+            self._tls.stop(grace_seconds)
         for process in self._processes:
             process.join(grace_seconds + _KILL_SECONDS)
         self._processes = []

@@ -17,6 +17,7 @@ import structlog
 from dicom_node import log as logging
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import open_ledger
+from dicom_node.storage_scp.commitment import CommitmentDesk
 from dicom_node.storage_scp.places import Places
 from dicom_node.storage_scp.processes import READY, STOP, Setup
 from dicom_node.storage_scp.receiver import Receiver
@@ -62,13 +63,26 @@ def _exactly(node: socket.socket, size: int) -> bytes:
 
 
 def _receive(setup: Setup, door: socket.socket, node: socket.socket, shared: int, number: int) -> None:
-    places = Places(shared, number, setup.settings.processes)
+    places = Places(setup.settings.maximum_associations, shared, number, setup.settings.processes)
     ledger = open_ledger(setup.ledger_url, create=False)
     store = InstanceStore(setup.store, setup.floor)
     mark = f"{os.getpid():x}-"
+    desk = CommitmentDesk(ledger.commitments, store, setup.owner, setup.give_up_seconds, time.time)
+    sources, note_records = setup.sources, ledger.records.note_all
     receiver = Receiver(
         door,
-        reception(setup.settings, setup.ae_title, setup.sources, store, ledger.arrivals, time.time, places, mark),
+        reception(
+            setup.settings,
+            setup.ae_title,
+            sources,
+            store,
+            ledger.arrivals,
+            time.time,
+            places,
+            mark,
+            desk,
+            note_records,
+        ),
     )
     receiver.start()
     node.sendall(READY)

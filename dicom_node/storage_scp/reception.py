@@ -7,12 +7,14 @@ from typing import Protocol
 
 import structlog
 
-from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, SameUidPolicy
+from dicom_node.entities import Arrival, Association, AssociationEnd, AssociationRecord, InstanceRef, SameUidPolicy
 from dicom_node.errors import OutOfResources
 from dicom_node.instance_store import Incoming, InstanceStore
 from dicom_node.settings import ReceptionSettings
 from dicom_node.storage_scp.admission import Admission, Rejection, local_limit
 from dicom_node.storage_scp.commands import printable
+from dicom_node.storage_scp.commitment import CommitmentDesk
+from dicom_node.storage_scp.guarding import Bounds
 from dicom_node.storage_scp.places import Places
 
 log = structlog.get_logger(__name__)
@@ -52,6 +54,10 @@ class Reception:
         UTC seconds.
     mark : str
         Begins the ids of the associations of one process.
+    desk : CommitmentDesk, optional
+        Without it storage commitment is not offered.
+    note_records : callable, optional
+        Given the records of associations that were admitted, after their ends.
     """
 
     settings: ReceptionSettings
@@ -62,22 +68,36 @@ class Reception:
     arrivals: Arrivals
     clock: Callable[[], float]
     mark: str = ""
+    desk: CommitmentDesk | None = None
+    note_records: Callable[[Sequence[AssociationRecord]], None] | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a peer may do to an association that pynetdicom carries."""
+        settings = self.settings
+        return Bounds(
+            maximum_pdu=settings.maximum_pdu,
+            request_seconds=settings.acse_timeout_seconds,
+            pdu_seconds=settings.network_timeout_seconds,
+            message_seconds=settings.dimse_timeout_seconds,
+            slowest_bytes_per_second=settings.slowest_bytes_per_second,
+        )
 
     def unnamed(self, address: str) -> Association:
         """Return a new association whose caller has not said its name yet."""
         return Association(f"{self.mark}{uuid.uuid4().hex}", "", "", address, self.clock())
 
-    def stranger(self, caller: Association) -> Rejection | None:
+    def stranger(self, caller: Association, certificates: frozenset[str] = frozenset()) -> Rejection | None:
         """Return why a caller is not let in for good, or None."""
-        return self.admission.rejection(caller.calling, caller.called, caller.address)
+        return self.admission.rejection(caller.calling, caller.called, caller.address, certificates)
 
-    def crowded(self) -> Rejection | None:
+    def crowded(self, caller: Association) -> Rejection | None:
         """Take a place for one association and return None, or return why there is none now."""
         try:
             self.store.ensure_space()
         except OutOfResources as refusal:
             return local_limit(str(refusal))
-        return self.places.take(self.admission)
+        return self.places.take(self.admission, caller)
 
     def note_refused(self, caller: Association, rejection: Rejection) -> None:
         """Log a caller that was turned away, and record it if a person may want to let it in."""

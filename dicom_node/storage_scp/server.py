@@ -2,44 +2,21 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import structlog
 
+from dicom_node.entities import AssociationRecord
 from dicom_node.instance_store import InstanceStore
 from dicom_node.settings import ReceptionSettings, Source
 from dicom_node.storage_scp.admission import Admission
+from dicom_node.storage_scp.commitment import CommitmentDesk
+from dicom_node.storage_scp.listening import listen
 from dicom_node.storage_scp.places import Places
 from dicom_node.storage_scp.receiver import Receiver
 from dicom_node.storage_scp.reception import Arrivals, Reception
+from dicom_node.storage_scp.secure import secured
 
 log = structlog.get_logger(__name__)
-
-#: Senders open many associations at once; who finds the queue full waits a second before it tries again.
-_QUEUE: Final = 1024
-
-
-def listen(settings: ReceptionSettings) -> socket.socket:
-    """Return a socket that listens on the port of the settings; port 0 takes any free one.
-
-    Not with SO_REUSEPORT: two nodes could then share a port by mistake, and what waits in the queue of a process that
-    dies would be lost. Receivers accept from this one socket.
-
-    Raises
-    ------
-    OSError
-        If the address cannot be bound, for instance because another program has the port.
-    """
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
-    line = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        line.bind((settings.address, settings.port))
-        line.listen(_QUEUE)
-    except OSError:
-        line.close()
-        raise
-    return line
 
 
 def reception(
@@ -51,11 +28,15 @@ def reception(
     clock: Callable[[], float],
     places: Places,
     mark: str = "",
+    desk: CommitmentDesk | None = None,
+    note_records: Callable[[Sequence[AssociationRecord]], None] | None = None,
 ) -> Reception:
     """Return what every association of a receiver needs."""
     called = frozenset(settings.called_ae_titles or (node_ae_title,))
-    admission = Admission(called, tuple(sources), settings.maximum_associations)
-    return Reception(settings, node_ae_title, admission, places, store, arrivals, clock, mark)
+    admission = Admission(
+        called, tuple(sources), settings.maximum_associations, settings.maximum_associations_per_caller
+    )
+    return Reception(settings, node_ae_title, admission, places, store, arrivals, clock, mark, desk, note_records)
 
 
 class StorageSCP:
@@ -71,6 +52,10 @@ class StorageSCP:
         Who may call; nobody if empty.
     clock : callable
         UTC seconds.
+    desk : CommitmentDesk, optional
+        Without it storage commitment is not offered.
+    note_records : callable, optional
+        Given the records of associations that were admitted, after their ends.
     """
 
     def __init__(
@@ -81,14 +66,28 @@ class StorageSCP:
         store: InstanceStore,
         arrivals: Arrivals,
         clock: Callable[[], float],
+        desk: CommitmentDesk | None = None,
+        note_records: Callable[[Sequence[AssociationRecord]], None] | None = None,
     ) -> None:
-        self._reception = reception(settings, node_ae_title, sources, store, arrivals, clock, Places())
+        places = Places(settings.maximum_associations)
+        self.reception = reception(
+            settings,
+            node_ae_title,
+            sources,
+            store,
+            arrivals,
+            clock,
+            places,
+            desk=desk,
+            note_records=note_records,
+        )
+        self._tls = secured(self.reception)
         self._listener: socket.socket | None = None
         self._receiver: Receiver | None = None
 
     @property
     def port(self) -> int:
-        """The port that is listened on.
+        """The port that is listened on; that of TLS if there is no other.
 
         Raises
         ------
@@ -96,8 +95,15 @@ class StorageSCP:
             If not started.
         """
         if self._listener is None:
-            raise RuntimeError("the Storage SCP is not started")
+            if self.tls_port is None:
+                raise RuntimeError("the Storage SCP is not started")
+            return self.tls_port
         return int(self._listener.getsockname()[1])
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port that is listened on for TLS, if there is one."""
+        return None if self._tls is None else self._tls.port
 
     def start(self) -> None:
         """Listen; when this returns the port is bound.
@@ -107,14 +113,23 @@ class StorageSCP:
         OSError
             If the address cannot be bound, for instance because another program has the port.
         """
-        self._listener = listen(self._reception.settings)
-        self._receiver = Receiver(self._listener, self._reception)
-        self._receiver.start()
-        log.info("listening", address=self._reception.settings.address, port=self.port)
+        settings = self.reception.settings
+        if settings.tls is None or not settings.tls.only:
+            self._listener = listen(settings)
+            self._receiver = Receiver(self._listener, self.reception)
+            self._receiver.start()
+            log.info("listening", address=settings.address, port=self.port)
+        try:
+            if self._tls is not None:
+                self._tls.start()
+        except OSError:
+            self.stop(0)
+            raise
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Stop accepting, let running C-STOREs finish for as long as the grace, then abort what is still open."""
-        if self._receiver is None:
-            return
-        self._receiver.stop(grace_seconds)
-        self._receiver = self._listener = None
+        if self._receiver is not None:
+            self._receiver.stop(grace_seconds)
+            self._receiver = self._listener = None
+        if self._tls is not None:
+            self._tls.stop(grace_seconds)

@@ -5,10 +5,10 @@ no atomic rename into the store is possible, and a full disk would abort the ass
 Its message object writes to any file-like object that it holds, so it is handed the store's.
 """
 
+import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-import structlog
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -17,8 +17,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.errors import CannotUnderstand, SopClassMismatch
 from dicom_node.instance_store import Incoming, is_uid
-
-log = structlog.get_logger(__name__)
+from dicom_node.storage_scp.guarding import Pace
 
 #: Called with SOP Class UID, SOP Instance UID and transfer syntax UID; returns where the data set goes.
 OpenPart = Callable[[str, str, str], Incoming]
@@ -51,9 +50,11 @@ class StreamingPart:
 class StreamingDimse(DIMSEServiceProvider):
     """The DIMSE provider of one association, with C-STORE data sets diverted to files."""
 
-    def __init__(self, association: PeerAssociation, open_part: OpenPart) -> None:
+    def __init__(self, association: PeerAssociation, open_part: OpenPart, pace: Pace) -> None:
         super().__init__(association)
         self._open_part = open_part
+        self._pace = pace
+        self._sending = threading.Lock()
         self._parts: list[Incoming] = []
 
     @property
@@ -61,18 +62,21 @@ class StreamingDimse(DIMSEServiceProvider):
         """Whether a message is only partly here."""
         return self.message is not None
 
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Send one message whole: reports are sent from another thread than answers, and fragments must not mix."""
+        with self._sending:
+            super().send_msg(primitive, context_id)
+
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one P-DATA apart, so that a data set in the same PDU as its command finds its file open."""
         for context_id, data in primitive.presentation_data_value_list:
+            self._pace.took(len(data), in_memory=self.message is None or self.message._data_set_file is None)  # noqa: SLF001 - see module
             fragment = P_DATA()
             fragment.presentation_data_value_list.append((context_id, data))
-            try:
-                super().receive_primitive(fragment)
-                self._divert(context_id)
-            except Exception:  # boundary: a damaged command would end pynetdicom's thread, and leave the peer waiting
-                log.exception("command set not understood")
-                self.dul.event_queue.put("Evt19")
-                return
+            super().receive_primitive(fragment)
+            self._divert(context_id)
+            if self.message is None:
+                self._pace.ended()
 
     def discard(self) -> None:
         """Remove what an association that is gone left half received, or received and never handled."""
