@@ -101,6 +101,17 @@ class NodeProcess:
         port = free_port()
         return cls(folder, settings_text({"pacs": peer(pacs)}, port, **tables), rules, port)
 
+    @classmethod
+    def alone(cls, folder: Path, rules: str = "", **tables: str) -> Self:
+        """Return a node that only receives: without destinations, and without rules unless some are given."""
+        port = free_port()
+        return cls(folder, settings_text({}, port, **tables), rules, port)
+
+    @property
+    def store(self) -> Path:
+        """The root of its instance store."""
+        return self.folder / "data" / "store"
+
     @property
     def log(self) -> Path:
         """The node's log lines."""
@@ -122,6 +133,18 @@ class NodeProcess:
         """Return the process ids of its worker processes."""
         children = psutil.Process(self.pid).children(recursive=True)
         return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
+    def receivers(self) -> list[int]:
+        """Return the process ids of those of its processes that listen on its port; none while it starts."""
+        node = psutil.Process(self.pid)
+        return [each.pid for each in (node, *node.children(recursive=True)) if self._listens(each)]
+
+    def _listens(self, process: psutil.Process) -> bool:
+        try:
+            lines = process.net_connections(kind="tcp")
+        except psutil.Error:  # it has just ended
+            return False
+        return any(line.status == psutil.CONN_LISTEN and line.laddr.port == self.port for line in lines)
 
     def start(self, *, wait: bool = True) -> None:
         """Start it; returns when a C-ECHO is answered."""
