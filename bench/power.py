@@ -72,7 +72,7 @@ def run(
         for thread in threads:
             thread.join()
         node.stop()
-    acknowledged = {uid: digest for thread in threads for uid, digest in thread.acknowledged.items()}
+    acknowledged = [pair for thread in threads for pair in thread.acknowledged.items()]
     with node.ledger() as ledger:
         count = judge(ledger, node.store, acknowledged)
     told = {f"killed: {name}": number for name, number in sorted(hit.items())}

@@ -4,7 +4,8 @@ import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -70,6 +71,8 @@ class Sender(threading.Thread):
         #: SOP Instance UID -> SHA-256 of the data set that was acknowledged with 0x0000.
         self.acknowledged: dict[str, str] = {}
         self.repeated = 0
+        #: How often no association came about, or one broke.
+        self.broken = 0
         self.refused: dict[int, int] = {}
         #: Seconds from the first byte of each acknowledged image to its answer.
         self.seconds: list[float] = []
@@ -86,6 +89,7 @@ class Sender(threading.Thread):
                 with RawAssociation(self._peer, CALLING, [(MR_STORAGE, EXPLICIT_LITTLE)]) as association:
                     self._send_series(association)
             except LineGone:
+                self.broken += 1
                 time.sleep(_PAUSE_SECONDS)
 
     def _send_series(self, association: RawAssociation) -> None:
@@ -111,6 +115,25 @@ class Sender(threading.Thread):
         return new_image(study, series, self._noise[start : start + self._pixels])
 
 
+class Sent(NamedTuple):
+    """What one sender has done."""
+
+    acknowledged: dict[str, str]
+    refused: dict[int, int]
+    seconds: list[float]
+    not_let_in: int
+
+
+def send_for(peer: Peer, pixels: int, seconds: float) -> Sent:
+    """Send for so long, as a process of its own would; return what was done."""
+    sender = Sender(peer, bytes(range(256)) * (pixels // 256 + 4096), pixels)
+    sender.start()
+    sender.join(seconds)
+    sender.stop()
+    sender.join()
+    return Sent(sender.acknowledged, sender.refused, sender.seconds, sender.broken)
+
+
 class Count(NamedTuple):
     """What became of the acknowledged instances."""
 
@@ -125,23 +148,36 @@ class Count(NamedTuple):
         return self.without_row + self.without_file + self.other_bytes
 
 
-def judge(ledger: Ledger, store: Path, acknowledged: Mapping[str, str]) -> Count:
-    """Look for every acknowledged instance: a row with the digest of what was sent, and its bytes in the file."""
+def judge(ledger: Ledger, store: Path, acknowledged: Iterable[tuple[str, str]]) -> Count:
+    """Look for every acknowledged instance: a row with the digest of what was sent, and its bytes in the file.
+
+    Parameters
+    ----------
+    acknowledged : iterable of (str, str)
+        SOP Instance UID and SHA-256 of the data set; empty where the sender does not know what was understood of its
+        bytes: then any row of that UID will do, if its file is what the row says.
+    """
+    rows: dict[str, dict[str, Path]] = {}
     with ledger.engine.connect() as connection:
-        columns = instances.c.sop_instance_uid, instances.c.sha256, instances.c.path
-        rows = {(row.sop_instance_uid, row.sha256): row.path for row in connection.execute(select(*columns))}
-    uids = {uid for uid, _ in rows}
-    no_row = sum(uid not in uids for uid in acknowledged)
-    no_file = other = 0
-    for uid, digest in acknowledged.items():
-        path = rows.get((uid, digest))
-        if path is None:
-            other += uid in uids
-        elif not (store / path).is_file():
-            no_file += 1
-        else:
-            other += data_set_digest(store / path) != digest
-    return Count(len(acknowledged), no_row, no_file, other)
+        for row in connection.execute(select(instances.c.sop_instance_uid, instances.c.sha256, instances.c.path)):
+            rows.setdefault(row.sop_instance_uid, {})[row.sha256] = store / row.path
+    found = Counter(_fault(rows.get(uid, {}), digest) for uid, digest in acknowledged)
+    return Count(found.total(), found["no row"], found["no file"], found["other bytes"])
+
+
+def _fault(rows: Mapping[str, Path], digest: str) -> str:
+    if not rows:
+        return "no row"
+    if digest and digest not in rows:
+        return "other bytes"
+    faults = {_file_fault(rows[each], each) for each in ([digest] if digest else rows)}
+    return "" if "" in faults else faults.pop()
+
+
+def _file_fault(path: Path, digest: str) -> str:
+    if not path.is_file():
+        return "no file"
+    return "" if data_set_digest(path) == digest else "other bytes"
 
 
 def data_set_digest(path: Path) -> str:

@@ -108,6 +108,7 @@ class ReceptionSettings(_Section):
     acse_timeout_seconds: Timeout = 30
     dimse_timeout_seconds: Timeout = 60
     network_timeout_seconds: Timeout = 120
+    slowest_bytes_per_second: Annotated[int, Strict(), _between(0, 2**30)] = 1000
     free_space_floor_mib: Annotated[int, Strict(), _between(0, 2**40)] = 2048
     same_uid_other_bytes: SameUidPolicy = SameUidPolicy.KEEP_FIRST
 

@@ -27,6 +27,7 @@ from dicom_node.errors import (
 from dicom_node.instance_store import Incoming, InstanceStore
 from dicom_node.presentation import STORAGE_SOP_CLASSES, acceptable, is_storage
 from dicom_node.storage_scp.admission import Admission, Rejection, local_limit
+from dicom_node.storage_scp.guarding import Bounds, Pace, guard
 from dicom_node.storage_scp.streaming import StreamingDimse, StreamingPart
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,7 @@ class Reception:
     """What every association needs."""
 
     admission: Admission
+    bounds: Bounds
     policy: SameUidPolicy
     store: InstanceStore
     arrivals: Arrivals
@@ -108,8 +110,9 @@ class Session:
         self._carried = 0
         self._aborted = False
         self._storing = False
-        self._dimse = StreamingDimse(peer, self._open_part)
+        self._dimse = StreamingDimse(peer, self._open_part, Pace(reception.bounds))
         peer.dimse = self._dimse
+        guard(peer, reception.bounds, self._association.id, self._broken)
         peer.bind(evt.EVT_REQUESTED, self._requested)
         peer.bind(evt.EVT_SOP_COMMON, self._unknown_are_storage)
         peer.bind(evt.EVT_ACSE_RECV, self._heard)
@@ -139,6 +142,9 @@ class Session:
         # an A-ABORT may still wait unread if the connection closed right behind it
         aborted = self._aborted or isinstance(self.peer.dul.peek_next_pdu(), A_ABORT)
         return AssociationEnd.ABORTED if aborted else AssociationEnd.LOST
+
+    def _broken(self) -> None:
+        self._aborted = True
 
     def _heard(self, event: evt.Event) -> None:
         self._aborted = self._aborted or isinstance(event.primitive, A_ABORT)

@@ -16,6 +16,7 @@ from dicom_node.instance_store import InstanceStore
 from dicom_node.presentation import verification
 from dicom_node.settings import ReceptionSettings, Source
 from dicom_node.storage_scp.admission import Admission
+from dicom_node.storage_scp.guarding import Bounds
 from dicom_node.storage_scp.reception import Admitted, Arrivals, Reception, Session
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,10 @@ class _Connection(RequestHandler):
         session = Session(association, self.client_address[0], self.server.reception, self.server.admitted)
         association.start()
         association.join()
+        # pynetdicom ends it with the association, unless an error came between
+        association.dul.kill_dul()
+        if association.dul.is_alive():
+            association.dul.join()
         session.ended()
 
     def _begins_association(self) -> bool:
@@ -101,7 +106,9 @@ class StorageSCP:
         admission = Admission(called, tuple(sources), settings.maximum_associations)
         self._settings = settings
         self._ae_title = node_ae_title
-        self._reception = Reception(admission, settings.same_uid_other_bytes, store, arrivals, clock)
+        self._reception = Reception(
+            admission, _bounds(settings), settings.same_uid_other_bytes, store, arrivals, clock
+        )
         self._admitted = Admitted()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -155,6 +162,16 @@ class StorageSCP:
         while self._admitted.now() and time.monotonic() < deadline + grace_seconds:
             time.sleep(_POLL_SECONDS)
         self._server = self._thread = None
+
+
+def _bounds(settings: ReceptionSettings) -> Bounds:
+    return Bounds(
+        maximum_pdu=settings.maximum_pdu,
+        request_seconds=settings.acse_timeout_seconds,
+        pdu_seconds=settings.network_timeout_seconds,
+        message_seconds=settings.dimse_timeout_seconds,
+        slowest_bytes_per_second=settings.slowest_bytes_per_second,
+    )
 
 
 def _entity(ae_title: str, settings: ReceptionSettings) -> Any:

@@ -16,6 +16,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.errors import CannotUnderstand, SopClassMismatch
 from dicom_node.instance_store import Incoming, is_uid
+from dicom_node.storage_scp.guarding import Pace
 
 #: Called with SOP Class UID, SOP Instance UID and transfer syntax UID; returns where the data set goes.
 OpenPart = Callable[[str, str, str], Incoming]
@@ -48,9 +49,10 @@ class StreamingPart:
 class StreamingDimse(DIMSEServiceProvider):
     """The DIMSE provider of one association, with C-STORE data sets diverted to files."""
 
-    def __init__(self, association: PeerAssociation, open_part: OpenPart) -> None:
+    def __init__(self, association: PeerAssociation, open_part: OpenPart, pace: Pace) -> None:
         super().__init__(association)
         self._open_part = open_part
+        self._pace = pace
         self._parts: list[Incoming] = []
 
     @property
@@ -61,10 +63,13 @@ class StreamingDimse(DIMSEServiceProvider):
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one P-DATA apart, so that a data set in the same PDU as its command finds its file open."""
         for context_id, data in primitive.presentation_data_value_list:
+            self._pace.took(len(data), in_memory=self.message is None or self.message._data_set_file is None)  # noqa: SLF001 - see module
             fragment = P_DATA()
             fragment.presentation_data_value_list.append((context_id, data))
             super().receive_primitive(fragment)
             self._divert(context_id)
+            if self.message is None:
+                self._pace.ended()
 
     def discard(self) -> None:
         """Remove what an association that is gone left half received, or received and never handled."""
