@@ -13,33 +13,24 @@ from typing import Any
 
 import pytest
 
-from bench.upper_layer import (
-    ABORT,
-    ASSOCIATE_AC,
-    EXPLICIT_LITTLE,
-    MR_STORAGE,
-    P_DATA,
-    RawAssociation,
-    associate_rq,
-    c_store,
-    c_store_rq,
-    command_set,
-    p_data,
-    pdu,
-    split,
-)
+from bench import upper_layer
 from dicom_node.entities import AssociationEnd
 
-_CONTEXTS = [(MR_STORAGE, EXPLICIT_LITTLE)]
+_CONTEXTS = [(upper_layer.MR_STORAGE, upper_layer.EXPLICIT_LITTLE)]
 
 
 @contextmanager
-def _association(node: Any) -> Iterator[RawAssociation]:
-    association = RawAssociation(node.peer, "SCANNER", _CONTEXTS)
+def _association(node: Any) -> Iterator[upper_layer.RawAssociation]:
+    association = upper_layer.RawAssociation(node.peer, "SCANNER", _CONTEXTS)
     try:
         yield association
     finally:
         association.close()
+
+
+def _c_store_command(sop_instance: str) -> bytes:
+    command = upper_layer.c_store_rq(1, upper_layer.MR_STORAGE, sop_instance)
+    return b"".join(upper_layer.p_data(1, command, command=True))
 
 
 def _heard(line: socket.socket, seconds: float = 10) -> list[int]:
@@ -51,15 +42,15 @@ def _heard(line: socket.socket, seconds: float = 10) -> list[int]:
             data += piece
     except ConnectionResetError:
         pass
-    return [kind for kind, _ in split(data)]
+    return [kind for kind, _ in upper_layer.split(data)]
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command_set({0x0110: 1, 0x0800: 0x0101}), id="no Command Field"),
-        pytest.param(command_set({0x0100: 0x0FFE, 0x0110: 1, 0x0800: 0x0101}), id="unknown command"),
-        pytest.param(command_set({0x0100: 1, 0x0110: 1}), id="no Command Data Set Type"),
+        pytest.param(upper_layer.command_set({0x0110: 1, 0x0800: 0x0101}), id="no Command Field"),
+        pytest.param(upper_layer.command_set({0x0100: 0x0FFE, 0x0110: 1, 0x0800: 0x0101}), id="unknown command"),
+        pytest.param(upper_layer.command_set({0x0100: 1, 0x0110: 1}), id="no Command Data Set Type"),
         pytest.param(
             struct.pack("<HHIHH", 0, 0x0100, 4, 1, 0x30) + struct.pack("<HHIH", 0, 0x0800, 2, 0x0101),
             id="a Command Field of two values",
@@ -71,8 +62,8 @@ def _heard(line: socket.socket, seconds: float = 10) -> list[int]:
 def test_a_command_set_that_is_none(node: Any, command: bytes) -> None:
     """The association is aborted (PS3.8 9.3.8), not the thread; the next sender is served."""
     with _association(node) as association:
-        association.send(b"".join(p_data(1, command, command=True)))
-        assert _heard(association.line) == [ABORT]
+        association.send(b"".join(upper_layer.p_data(1, command, command=True)))
+        assert _heard(association.line) == [upper_layer.ABORT]
     assert node.still_serves()
 
 
@@ -80,30 +71,30 @@ def test_a_cancel_of_nothing(node: Any, mr_image: Any, encoded: Any) -> None:
     """C-CANCEL (0x0FFF) of no operation is ignored (PS3.7 9.3.2.3); the association lives."""
     image = mr_image()
     with _association(node) as association:
-        cancel = command_set({0x0100: 0x0FFF, 0x0120: 1, 0x0800: 0x0101})
-        association.send(b"".join(p_data(1, cancel, command=True)))
-        assert association.store(1, MR_STORAGE, image.SOPInstanceUID, encoded(image)) == 0
+        cancel = upper_layer.command_set({0x0100: 0x0FFF, 0x0120: 1, 0x0800: 0x0101})
+        association.send(b"".join(upper_layer.p_data(1, cancel, command=True)))
+        assert association.store(1, upper_layer.MR_STORAGE, image.SOPInstanceUID, encoded(image)) == 0
 
 
 def test_an_instance_before_the_violation_counts(node: Any, mr_image: Any, encoded: Any, eventually: Any) -> None:
     """What was acknowledged stays; the association counts as aborted, as completeness of the study needs to know."""
     image = mr_image()
     with _association(node) as association:
-        assert association.store(1, MR_STORAGE, image.SOPInstanceUID, encoded(image)) == 0
-        association.send(b"".join(p_data(1, command_set({0x0110: 1}), command=True)))
-        assert _heard(association.line) == [ABORT]
+        assert association.store(1, upper_layer.MR_STORAGE, image.SOPInstanceUID, encoded(image)) == 0
+        association.send(b"".join(upper_layer.p_data(1, upper_layer.command_set({0x0110: 1}), command=True)))
+        assert _heard(association.line) == [upper_layer.ABORT]
     assert eventually(lambda: node.ledger.ends)
     assert node.ledger.ends[0][1] is AssociationEnd.ABORTED
 
 
 def test_a_pdu_longer_than_any_that_was_agreed(node: Any) -> None:
-    """A header that announces 4 GB is answered with A-ABORT before any of it is read into memory."""
+    """A header that announces 4 GB is answered with A-upper_layer.ABORT before any of it is read into memory."""
     with _association(node) as association:
-        association.send(struct.pack(">BxI", P_DATA, 2**32 - 1))
-        assert _heard(association.line) == [ABORT]
+        association.send(struct.pack(">BxI", upper_layer.P_DATA, 2**32 - 1))
+        assert _heard(association.line) == [upper_layer.ABORT]
     with socket.create_connection(("127.0.0.1", node.scp.port)) as line:
         line.sendall(struct.pack(">BxI", 1, 2**31))
-        assert _heard(line) == [ABORT]
+        assert _heard(line) == [upper_layer.ABORT]
     assert node.still_serves()
 
 
@@ -113,8 +104,8 @@ def test_pdus_of_twice_the_agreed_length_are_read(start_node: Any, mr_image: Any
     image = mr_image(Rows=1000, Columns=900, PixelData=bytes(1_800_000))
     data = encoded(image)
     with _association(node) as association:
-        request = b"".join(p_data(1, c_store_rq(1, MR_STORAGE, image.SOPInstanceUID), command=True))
-        association.send(request + b"".join(p_data(1, data, command=False, maximum=1_990_000)))
+        request = _c_store_command(image.SOPInstanceUID)
+        association.send(request + b"".join(upper_layer.p_data(1, data, command=False, maximum=1_990_000)))
         assert association.answer().status == 0
 
 
@@ -122,7 +113,7 @@ def test_pdus_of_twice_the_agreed_length_are_read(start_node: Any, mr_image: Any
 def test_an_association_request_byte_by_byte(start_node: Any, eventually: Any, bytes_first: int) -> None:
     """The whole request must come within acse_timeout_seconds (ARTIM, PS3.8 9.1.5), however busily it trickles."""
     node = start_node(acse_timeout_seconds=1.0)
-    request = associate_rq("SCANNER", "NODE", _CONTEXTS)
+    request = upper_layer.associate_rq("SCANNER", "NODE", _CONTEXTS)
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", node.scp.port)) as line:
         line.sendall(request[:bytes_first])
@@ -137,7 +128,7 @@ def _gone_after_another_byte(line: socket.socket) -> bool:
     line.settimeout(0.01)
     try:
         line.sendall(b"\0")
-        return line.recv(100)[:1] in (b"", bytes([ABORT]))
+        return line.recv(100)[:1] in (b"", bytes([upper_layer.ABORT]))
     except TimeoutError:
         return False
     except OSError:
@@ -148,7 +139,7 @@ def test_a_pdu_byte_by_byte(start_node: Any, eventually: Any) -> None:
     """A PDU that has begun must end within network_timeout_seconds."""
     node = start_node(network_timeout_seconds=1.0)
     with _association(node) as association:
-        association.send(c_store(1, 1, MR_STORAGE, "2.25.1", bytes(1000))[:50])
+        association.send(upper_layer.c_store(1, 1, upper_layer.MR_STORAGE, "2.25.1", bytes(1000))[:50])
         assert eventually(lambda: _gone_after_another_byte(association.line), 5)
     assert node.files("incoming") == []
     assert node.still_serves()
@@ -159,15 +150,15 @@ def test_an_object_in_tiny_pdus(start_node: Any, eventually: Any) -> None:
     node = start_node(dimse_timeout_seconds=1.0, slowest_bytes_per_second=1000)
     started = time.monotonic()
     with _association(node) as association:
-        association.send(b"".join(p_data(1, c_store_rq(1, MR_STORAGE, "2.25.1"), command=True)))
-        fragment = pdu(P_DATA, struct.pack(">IBB", 4, 1, 0) + b"\0\0")
+        association.send(_c_store_command("2.25.1"))
+        fragment = upper_layer.pdu(upper_layer.P_DATA, struct.pack(">IBB", 4, 1, 0) + b"\0\0")
 
         def refused() -> bool:
             time.sleep(0.05)
             try:
                 association.line.settimeout(0.01)
                 association.line.sendall(fragment)
-                return bool(association.line.recv(100)[:1] in (b"", bytes([ABORT])))
+                return bool(association.line.recv(100)[:1] in (b"", bytes([upper_layer.ABORT])))
             except TimeoutError:
                 return False
             except OSError:
@@ -183,7 +174,7 @@ def test_a_slow_but_bearable_sender_is_served(start_node: Any, mr_image: Any, en
     """A pause in the middle of an object is no reason to hang up."""
     node = start_node(dimse_timeout_seconds=1.0, slowest_bytes_per_second=100)
     image = mr_image()
-    whole = c_store(1, 1, MR_STORAGE, image.SOPInstanceUID, encoded(image))
+    whole = upper_layer.c_store(1, 1, upper_layer.MR_STORAGE, image.SOPInstanceUID, encoded(image))
     with _association(node) as association:
         for start in range(0, len(whole), 400):
             association.send(whole[start : start + 400])
@@ -192,23 +183,23 @@ def test_a_slow_but_bearable_sender_is_served(start_node: Any, mr_image: Any, en
 
 
 def test_a_command_set_without_end(node: Any) -> None:
-    """A message that is no C-STORE is kept in memory, and only so much of it: then A-ABORT."""
-    fragment = pdu(P_DATA, struct.pack(">IBB", 100_002, 1, 1) + bytes(100_000))
+    """A message that is no C-STORE is kept in memory, and only so much of it: then A-upper_layer.ABORT."""
+    fragment = upper_layer.pdu(upper_layer.P_DATA, struct.pack(">IBB", 100_002, 1, 1) + bytes(100_000))
     with _association(node) as association:
         try:
             for _ in range(400):
                 association.send(fragment)
         except Exception:  # noqa: BLE001, S110 - the node has hung up, in whatever way this side notices
             pass
-        assert set(_heard(association.line)) <= {ABORT}
+        assert set(_heard(association.line)) <= {upper_layer.ABORT}
     assert node.still_serves()
 
 
-@pytest.mark.parametrize("second", [P_DATA, ASSOCIATE_AC, 1, 3, 6, 0, 9, 255])
+@pytest.mark.parametrize("second", [upper_layer.P_DATA, upper_layer.ASSOCIATE_AC, 1, 3, 6, 0, 9, 255])
 def test_anything_instead_of_what_is_due(node: Any, second: int) -> None:
     """Any PDU twice, out of turn, or of no known type (PS3.8 Table 9-10): the association ends, the node goes on."""
-    request = associate_rq("SCANNER", "NODE", _CONTEXTS)
+    request = upper_layer.associate_rq("SCANNER", "NODE", _CONTEXTS)
     with socket.create_connection(("127.0.0.1", node.scp.port)) as line:
-        line.sendall(request + pdu(second, bytes(4)) * 3 + pdu(5, bytes(4)) * 2)
+        line.sendall(request + upper_layer.pdu(second, bytes(4)) * 3 + upper_layer.pdu(5, bytes(4)) * 2)
         _heard(line)
     assert node.still_serves()
