@@ -14,19 +14,20 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
 from dicom_node.errors import Failure, SettingsInvalid
-from dicom_node.flow import Flow, Rules
+from dicom_node.flow import SECONDS_A_DAY, Flow, Rules
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.pipeline_settings import check_rule_settings
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Destination, Settings
-from dicom_node.storage_scp import StorageSCP
+from dicom_node.storage_scp import CommitmentDesk, StorageSCP
 
 log = structlog.get_logger(__name__)
 
 _MIB: Final = 2**20
 _LEASE_TICK_SECONDS: Final = 10.0
 _RULES_TICK_SECONDS: Final = 1.0
+_COMMITMENT_TICK_SECONDS: Final = 1.0
 
 
 class NodeBusy(Failure):
@@ -124,6 +125,7 @@ class Node:
             store,
             self._ledger.arrivals,
             self._clock,
+            self._desk(store, self._ledger),
         )
         try:
             self._scp.start()
@@ -135,6 +137,10 @@ class Node:
             self.stop()
             raise
         log.info("node started", node=settings.node.name, version=__version__, port=self.scp_port, count=swept)
+
+    def _desk(self, store: InstanceStore, ledger: Ledger) -> CommitmentDesk:
+        give_up_seconds = self._settings.delivery.give_up_days * SECONDS_A_DAY
+        return CommitmentDesk(ledger.commitments, store, self._settings.node.name, give_up_seconds, self._clock)
 
     def stop(self) -> None:
         """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
@@ -181,6 +187,7 @@ class _Ticks:
         self._add("journey", _each(flow.close_quiet, flow.route, flow.run), tick)
         self._add("collect", self._collect, tick, flow, settings.destinations)
         self._add("leases", flow.keep_leases, _LEASE_TICK_SECONDS)
+        self._add("commitments", flow.report_commitments, _COMMITMENT_TICK_SECONDS)
         self._add("rules", reload_rules, _RULES_TICK_SECONDS)
         for destination in settings.destinations:
             self._add(_delivery(destination), flow.deliver, tick, destination)

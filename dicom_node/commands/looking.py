@@ -23,7 +23,7 @@ from dicom_node.commands.app import (
 from dicom_node.entities import StudyFacts
 from dicom_node.errors import Failure, PeerRefused, PeerUnreachable
 from dicom_node.flow import peer_of, study_facts
-from dicom_node.ledger import Delivery, Job, Ledger, Revision
+from dicom_node.ledger import Commitment, Delivery, Job, Ledger, Revision
 from dicom_node.lifecycle import DeliveryState, JobState
 from dicom_node.node import read_rules
 from dicom_node.settings import Destination, Settings
@@ -162,6 +162,7 @@ def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
         "studies": [_told_revision(each) for each in revisions],
         "jobs": [_told_job(each) for each in {job.id: job for job in (*jobs, *held)}.values()],
         "deliveries": [_told_delivery(each) for each in deliveries],
+        "commitments": [] if study else [_told_commitment(each) for each in ledger.commitments.latest(_SHOWN)],
         "refused_senders": [] if study else [_told_sender(each) for each in ledger.arrivals.refused()[:_SHOWN]],
     }
     if study:
@@ -206,6 +207,17 @@ def _told_delivery(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "next attempt": _time(delivery.not_before) if waits else "",
         "reason": delivery.reason,
+    }
+
+
+def _told_commitment(commitment: Commitment) -> dict[str, Any]:
+    return {
+        "transaction": commitment.request.transaction_uid,
+        "calling": commitment.calling,
+        "instances": len(commitment.request.references),
+        "state": str(commitment.state),
+        "attempts": commitment.attempts,
+        "reason": commitment.reason,
     }
 
 

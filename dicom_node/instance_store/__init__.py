@@ -85,6 +85,19 @@ class InstanceStore:
         """Return where an instance or result is, from the path that the ledger keeps."""
         return self.root / relative
 
+    def holds(self, relative: str, size: int) -> bool:
+        """Return whether a kept instance is here, with as many bytes as it had.
+
+        Raises
+        ------
+        OSError
+            If the disk does not say.
+        """
+        try:
+            return self.path_of(relative).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
     def incoming(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, sender: str) -> Incoming:
         """Return a new temporary Part 10 file for one object; below the free-space floor it is refused already."""
         head = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, sender)

@@ -121,11 +121,27 @@ class CompletionSettings(_Section):
 
 
 class Source(_Section):
-    """`[[source]]`: one system that may send here; `"*"` stands for any AE title or address."""
+    """`[[source]]`: one system that may send here; `"*"` stands for any AE title or address.
+
+    Its storage commitment reports go to `commitment_host`, where it does not wait for them on its association.
+    """
 
     name: Name
     ae_titles: Annotated[tuple[AnyOrAeTitle, ...], AfterValidator(_not_empty)]
     addresses: Annotated[tuple[AddressText, ...], AfterValidator(_not_empty)]
+    commitment_host: Name | None = None
+    commitment_port: Port = 104
+
+    def is_called(self, ae_title: str) -> bool:
+        """Return whether an AE title is one of this source's."""
+        return any(title in (ANY, ae_title) for title in self.ae_titles)
+
+    def is_at(self, address: str) -> bool:
+        """Return whether an IP address is one of this source's."""
+        caller = ipaddress.ip_address(address)
+        # an IPv4 caller of an IPv6 socket appears as ::ffff:10.0.0.1
+        caller = getattr(caller, "ipv4_mapped", None) or caller
+        return any(each == ANY or caller in ipaddress.ip_network(each, strict=False) for each in self.addresses)
 
 
 class Destination(_Section):

@@ -3,14 +3,10 @@
 Answers are those of the A-ASSOCIATE-RJ PDU (PS3.8 9.3.4, Table 9-21).
 """
 
-import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from dicom_node.settings import Source
-
-_ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +49,10 @@ class Admission:
         if called.strip() not in self.called:
             known = ", ".join(sorted(self.called))
             return Rejection(1, 1, 7, f"called AE title is not one of this node's ({known})", unknown_caller=True)
-        namesakes = [source for source in self.sources if _named(calling.strip(), source.ae_titles)]
+        namesakes = [source for source in self.sources if source.is_called(calling.strip())]
         if not namesakes:
             return Rejection(1, 1, 3, "calling AE title is in no [[source]]", unknown_caller=True)
-        if not any(_at(address, source.addresses) for source in namesakes):
+        if not any(source.is_at(address) for source in namesakes):
             names = ", ".join(source.name for source in namesakes)
             reason = f"calling AE title belongs to source {names}, which has no such address"
             return Rejection(1, 1, 3, reason, unknown_caller=True)
@@ -72,14 +68,3 @@ class Admission:
 def local_limit(reason: str) -> Rejection:
     """Return the transient rejection "local limit exceeded": the caller may try again later."""
     return Rejection(2, 3, 2, reason)
-
-
-def _named(calling: str, ae_titles: Iterable[str]) -> bool:
-    return any(title in (_ANY, calling) for title in ae_titles)
-
-
-def _at(address: str, networks: Iterable[str]) -> bool:
-    caller = ipaddress.ip_address(address)
-    # an IPv4 caller of an IPv6 socket appears as ::ffff:10.0.0.1
-    caller = getattr(caller, "ipv4_mapped", None) or caller
-    return any(network == _ANY or caller in ipaddress.ip_network(network, strict=False) for network in networks)

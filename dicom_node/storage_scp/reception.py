@@ -27,6 +27,7 @@ from dicom_node.errors import (
 from dicom_node.instance_store import Incoming, InstanceStore
 from dicom_node.presentation import STORAGE_SOP_CLASSES, acceptable, is_storage
 from dicom_node.storage_scp.admission import Admission, Rejection, local_limit
+from dicom_node.storage_scp.commitment import CommitmentDesk, CommitmentLine
 from dicom_node.storage_scp.guarding import Bounds, Pace, guard
 from dicom_node.storage_scp.streaming import StreamingDimse, StreamingPart
 
@@ -71,6 +72,7 @@ class Reception:
     store: InstanceStore
     arrivals: Arrivals
     clock: Callable[[], float]
+    desk: CommitmentDesk | None = None
 
 
 class Admitted:
@@ -117,6 +119,10 @@ class Session:
         peer.bind(evt.EVT_SOP_COMMON, self._unknown_are_storage)
         peer.bind(evt.EVT_ACSE_RECV, self._heard)
         peer.bind(evt.EVT_C_STORE, self._store)
+        self._commitment: CommitmentLine | None = None
+        if reception.desk is not None:
+            self._commitment = line = CommitmentLine(peer, reception.desk)
+            peer.bind(evt.EVT_N_ACTION, lambda event: line.asked(event, self._association))
 
     @property
     def busy(self) -> bool:
@@ -127,6 +133,8 @@ class Session:
         """Note the association's end; called once its thread is over, hence after its last arrival."""
         self._dimse.discard()
         self._admitted.leave(self)
+        if self._commitment is not None:
+            self._commitment.ended()
         if not self._carried:
             return
         end = self._end()
@@ -163,7 +171,9 @@ class Session:
             self._reject(rejection)
             return
         proposed = request.presentation_context_definition_list
-        event.assoc.acceptor.supported_contexts = acceptable(str(context.abstract_syntax) for context in proposed)
+        event.assoc.acceptor.supported_contexts = acceptable(
+            (str(context.abstract_syntax) for context in proposed), commitment=self._commitment is not None
+        )
         log.info(
             "association opened", association=self._association.id, calling=calling, called=called, address=address
         )

@@ -16,6 +16,7 @@ from dicom_node.instance_store import InstanceStore
 from dicom_node.presentation import verification
 from dicom_node.settings import ReceptionSettings, Source
 from dicom_node.storage_scp.admission import Admission
+from dicom_node.storage_scp.commitment import CommitmentDesk
 from dicom_node.storage_scp.guarding import Bounds
 from dicom_node.storage_scp.reception import Admitted, Arrivals, Reception, Session
 
@@ -91,6 +92,8 @@ class StorageSCP:
         Who may call; nobody if empty.
     clock : callable
         UTC seconds.
+    desk : CommitmentDesk, optional
+        Without it storage commitment is not offered.
     """
 
     def __init__(
@@ -101,13 +104,14 @@ class StorageSCP:
         store: InstanceStore,
         arrivals: Arrivals,
         clock: Callable[[], float],
+        desk: CommitmentDesk | None = None,
     ) -> None:
         called = frozenset(settings.called_ae_titles or (node_ae_title,))
         admission = Admission(called, tuple(sources), settings.maximum_associations)
         self._settings = settings
         self._ae_title = node_ae_title
         self._reception = Reception(
-            admission, _bounds(settings), settings.same_uid_other_bytes, store, arrivals, clock
+            admission, _bounds(settings), settings.same_uid_other_bytes, store, arrivals, clock, desk
         )
         self._admitted = Admitted()
         self._server: _Server | None = None

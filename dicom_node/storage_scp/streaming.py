@@ -5,8 +5,9 @@ no atomic rename into the store is possible, and a full disk would abort the ass
 Its message object writes to any file-like object that it holds, so it is handed the store's.
 """
 
+import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association as PeerAssociation
@@ -53,12 +54,18 @@ class StreamingDimse(DIMSEServiceProvider):
         super().__init__(association)
         self._open_part = open_part
         self._pace = pace
+        self._sending = threading.Lock()
         self._parts: list[Incoming] = []
 
     @property
     def receiving(self) -> bool:
         """Whether a message is only partly here."""
         return self.message is not None
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Send one message whole: reports are sent from another thread than answers, and fragments must not mix."""
+        with self._sending:
+            super().send_msg(primitive, context_id)
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one P-DATA apart, so that a data set in the same PDU as its command finds its file open."""
