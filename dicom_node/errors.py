@@ -87,6 +87,10 @@ class SettingsInvalid(Failure):
     """`node.toml` or `rules.toml` has faults; the text lists every one with file and line."""
 
 
+class TlsUnusable(Failure):
+    """The certificate, key or CA of `[reception.tls]` cannot be used."""
+
+
 class GeometryUnusable(Failure):
     """A series is not one regular volume; the sentence is written for a radiographer."""
 

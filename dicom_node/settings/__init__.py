@@ -18,6 +18,7 @@ from dicom_node.settings.model import (
     Settings,
     SettingValue,
     Source,
+    TlsSettings,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SettingValue",
     "Settings",
     "Source",
+    "TlsSettings",
     "load_settings",
     "parse_settings",
 ]

@@ -40,7 +40,9 @@ class Admission:
     sources: Sequence[Source]
     maximum_associations: int
 
-    def rejection(self, calling: str, called: str, address: str) -> Rejection | None:
+    def rejection(
+        self, calling: str, called: str, address: str, certificates: frozenset[str] = frozenset()
+    ) -> Rejection | None:
         """Return why a caller is not admitted, or None; permanent, because only a person can change it.
 
         A known AE title from an address that is not its own is answered like an unknown one: whoever asks learns
@@ -55,6 +57,11 @@ class Admission:
         if not any(source.is_at(address) for source in namesakes):
             names = ", ".join(source.name for source in namesakes)
             reason = f"calling AE title belongs to source {names}, which has no such address"
+            return Rejection(1, 1, 3, reason, unknown_caller=True)
+        here = [source for source in namesakes if source.is_at(address)]
+        if not any(source.is_proved_by(certificates) for source in here):
+            names = ", ".join(source.name for source in here)
+            reason = f"calling AE title belongs to source {names}, which has another certificate"
             return Rejection(1, 1, 3, reason, unknown_caller=True)
         return None
 

@@ -104,10 +104,18 @@ class Admitted:
 class Session:
     """One association, from its request to its end; pynetdicom calls its methods on the association's own thread."""
 
-    def __init__(self, peer: PeerAssociation, address: str, reception: Reception, admitted: Admitted) -> None:
+    def __init__(
+        self,
+        peer: PeerAssociation,
+        address: str,
+        reception: Reception,
+        admitted: Admitted,
+        certificates: frozenset[str] = frozenset(),
+    ) -> None:
         self.peer = peer
         self._reception = reception
         self._admitted = admitted
+        self._certificates = certificates
         self._association = Association(uuid.uuid4().hex, "", "", address, reception.clock())
         self._carried = 0
         self._aborted = False
@@ -180,7 +188,7 @@ class Session:
 
     def _rejection(self) -> Rejection | None:
         reception, caller = self._reception, self._association
-        unknown = reception.admission.rejection(caller.calling, caller.called, caller.address)
+        unknown = reception.admission.rejection(caller.calling, caller.called, caller.address, self._certificates)
         if unknown is not None:
             return unknown
         try:

@@ -1,6 +1,7 @@
 """The listening port: a thread per association, and none for a port that is only knocked at."""
 
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -19,6 +20,7 @@ from dicom_node.storage_scp.admission import Admission
 from dicom_node.storage_scp.commitment import CommitmentDesk
 from dicom_node.storage_scp.guarding import Bounds
 from dicom_node.storage_scp.reception import Admitted, Arrivals, Reception, Session
+from dicom_node.storage_scp.tls import names_of, server_context, wrapped
 
 log = structlog.get_logger(__name__)
 
@@ -34,10 +36,11 @@ class _Connection(RequestHandler):
     """One accepted connection, on a thread of its own."""
 
     server: "_Server"
+    request: Any
 
     def handle(self) -> None:
         """Run the association to its end; the thread stays until then, to note that end."""
-        if self._begins_association():
+        if self._begins_association() and self._secured():
             self._serve()
         # pynetdicom leaves a socket unclosed that its peer closed first
         self.server.shutdown_request(self.request)
@@ -48,7 +51,10 @@ class _Connection(RequestHandler):
         # a peer that stops in the middle of a PDU must not hold a thread for ever
         self.request.settimeout(self.ae.network_timeout)
         association = self._create_association()
-        session = Session(association, self.client_address[0], self.server.reception, self.server.admitted)
+        certificates = names_of(self.request)
+        session = Session(
+            association, self.client_address[0], self.server.reception, self.server.admitted, certificates
+        )
         association.start()
         association.join()
         # pynetdicom ends it with the association, unless an error came between
@@ -62,11 +68,20 @@ class _Connection(RequestHandler):
         self.request.settimeout(self.ae.acse_timeout)
         try:
             first = self.request.recv(1, socket.MSG_PEEK)
-            if first not in (b"", _A_ASSOCIATE_RQ):
+            if self.server.tls is None and first not in (b"", _A_ASSOCIATE_RQ):
                 self.request.sendall(_A_ABORT)
         except OSError:
             return False
-        return first == _A_ASSOCIATE_RQ
+        # under TLS the first byte is that of the handshake, which judges it
+        return bool(first) if self.server.tls is not None else first == _A_ASSOCIATE_RQ
+
+    def _secured(self) -> bool:
+        """Make the TLS handshake where the port is for TLS; return False if it fails."""
+        if self.server.tls is None:
+            return True
+        line = wrapped(self.request, self.server.tls, self.ae.acse_timeout, self.client_address[0])
+        self.request = line or self.request
+        return line is not None
 
 
 class _Server(ThreadedAssociationServer):
@@ -77,6 +92,7 @@ class _Server(ThreadedAssociationServer):
     request_queue_size = 128
     reception: Reception
     admitted: Admitted
+    tls: ssl.SSLContext | None = None
 
 
 class StorageSCP:
@@ -114,21 +130,27 @@ class StorageSCP:
             admission, _bounds(settings), settings.same_uid_other_bytes, store, arrivals, clock, desk
         )
         self._admitted = Admitted()
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._tls = server_context(settings.tls) if settings.tls is not None else None
+        self._servers: dict[bool, _Server] = {}
+        self._threads: list[threading.Thread] = []
 
     @property
     def port(self) -> int:
-        """The port that is listened on.
+        """The port that is listened on; that of TLS if there is no other.
 
         Raises
         ------
         RuntimeError
             If not started.
         """
-        if self._server is None:
+        if not self._servers:
             raise RuntimeError("the Storage SCP is not started")
-        return int(self._server.server_address[1])
+        return int(next(iter(self._servers.values())).server_address[1])
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port that is listened on for TLS, if there is one."""
+        return int(self._servers[True].server_address[1]) if True in self._servers else None
 
     def start(self) -> None:
         """Listen; when this returns the port is bound.
@@ -138,26 +160,38 @@ class StorageSCP:
         OSError
             If the address cannot be bound, for instance because another program has the port.
         """
+        tls = self._settings.tls
+        try:
+            if tls is None or not tls.only:
+                self._listen(self._settings.port, None)
+            if tls is not None:
+                self._listen(tls.port, self._tls)
+        except OSError:
+            self.stop(0)
+            raise
+
+    def _listen(self, port: int, tls: ssl.SSLContext | None) -> None:
         entity = _entity(self._ae_title, self._settings)
-        address = (self._settings.address, self._settings.port)
+        address = (self._settings.address, port)
         server = entity.make_server(
             address, contexts=verification(), server_class=_Server, request_handler=_Connection
         )
-        server.reception, server.admitted = self._reception, self._admitted
+        server.reception, server.admitted, server.tls = self._reception, self._admitted, tls
         entity._servers.append(server)  # noqa: SLF001 - its shutdown() takes itself off this list
-        self._server = server
-        self._thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="storage-scp"
-        )
-        self._thread.start()
-        log.info("listening", address=self._settings.address, port=self.port, called=self._ae_title)
+        self._servers[tls is not None] = server
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="storage-scp")
+        self._threads.append(thread)
+        thread.start()
+        kind = "DICOM" if tls is None else "DICOM over TLS"
+        port = int(server.server_address[1])
+        log.info("listening", address=self._settings.address, port=port, called=self._ae_title, kind=kind)
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Stop accepting, let running C-STOREs finish for as long as the grace, then abort what is still open."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.shutdown()
-        self._thread.join()
+        for server in self._servers.values():
+            server.shutdown()
+        for thread in self._threads:
+            thread.join()
         deadline = time.monotonic() + grace_seconds
         while any(session.busy for session in self._admitted.now()) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -165,7 +199,7 @@ class StorageSCP:
             session.peer.abort()
         while self._admitted.now() and time.monotonic() < deadline + grace_seconds:
             time.sleep(_POLL_SECONDS)
-        self._server = self._thread = None
+        self._servers, self._threads = {}, []
 
 
 def _bounds(settings: ReceptionSettings) -> Bounds:
