@@ -126,6 +126,7 @@ class Node:
             self._ledger.arrivals,
             self._clock,
             self._desk(store, self._ledger),
+            self._ledger.records.note,
         )
         try:
             self._scp.start()

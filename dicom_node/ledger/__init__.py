@@ -13,6 +13,7 @@ from dicom_node.ledger.commitments import Commitment, Commitments
 from dicom_node.ledger.database import LedgerMissing, open_database, open_existing, reading
 from dicom_node.ledger.deliveries import Deliveries, Delivery
 from dicom_node.ledger.jobs import Job, Jobs, Result
+from dicom_node.ledger.records import Records
 from dicom_node.ledger.schema import events
 from dicom_node.ledger.studies import Carrier, NewJob, Received, Revision, Studies
 
@@ -29,6 +30,7 @@ __all__ = [
     "LedgerMissing",
     "NewJob",
     "Received",
+    "Records",
     "Result",
     "Revision",
     "Studies",
@@ -46,6 +48,7 @@ class Ledger:
     jobs: Jobs
     deliveries: Deliveries
     commitments: Commitments
+    records: Records
 
     def events(
         self, *, study: str | None = None, job: int | None = None, limit: int = 200
@@ -72,4 +75,12 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
         If there is none and none may be created.
     """
     engine = open_database(url) if create else open_existing(url)
-    return Ledger(engine, Arrivals(engine), Studies(engine), Jobs(engine), Deliveries(engine), Commitments(engine))
+    return Ledger(
+        engine,
+        Arrivals(engine),
+        Studies(engine),
+        Jobs(engine),
+        Deliveries(engine),
+        Commitments(engine),
+        Records(engine),
+    )

@@ -132,6 +132,7 @@ class ReceptionSettings(_Section):
     port: Port = 11112
     called_ae_titles: tuple[AeTitleText, ...] = ()
     maximum_associations: Count = 64
+    maximum_associations_per_caller: Count = 32
     maximum_pdu: Annotated[int, Strict(), _between(0, 2**32 - 1)] = 131072
     acse_timeout_seconds: Timeout = 30
     dimse_timeout_seconds: Timeout = 60

@@ -39,6 +39,7 @@ class Admission:
     called: frozenset[str]
     sources: Sequence[Source]
     maximum_associations: int
+    maximum_associations_per_caller: int
 
     def rejection(
         self, calling: str, called: str, address: str, certificates: frozenset[str] = frozenset()
@@ -65,11 +66,18 @@ class Admission:
             return Rejection(1, 1, 3, reason, unknown_caller=True)
         return None
 
-    def overload(self, open_associations: int) -> Rejection | None:
+    def overload(self, open_associations: int, of_this_caller: int) -> Rejection | None:
         """Return a transient rejection if as many associations as allowed are open (local limit exceeded)."""
-        if open_associations < self.maximum_associations:
-            return None
-        return local_limit(f"{open_associations} associations are open, as many as reception.maximum_associations")
+        if open_associations >= self.maximum_associations:
+            return local_limit(
+                f"{open_associations} associations are open, as many as reception.maximum_associations"
+            )
+        if of_this_caller >= self.maximum_associations_per_caller:
+            return local_limit(
+                f"{of_this_caller} associations of this caller are open, as many as "
+                "reception.maximum_associations_per_caller"
+            )
+        return None
 
 
 def local_limit(reason: str) -> Rejection:

@@ -16,7 +16,7 @@ from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.pdu_primitives import A_ABORT, SOPClassCommonExtendedNegotiation
 from pynetdicom.service_class import StorageServiceClass
 
-from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, SameUidPolicy
+from dicom_node.entities import Arrival, Association, AssociationEnd, AssociationRecord, InstanceRef, SameUidPolicy
 from dicom_node.errors import (
     CannotUnderstand,
     DuplicateInstance,
@@ -30,6 +30,7 @@ from dicom_node.storage_scp.admission import Admission, Rejection, local_limit
 from dicom_node.storage_scp.commitment import CommitmentDesk, CommitmentLine
 from dicom_node.storage_scp.guarding import Bounds, Pace, guard
 from dicom_node.storage_scp.streaming import StreamingDimse, StreamingPart
+from dicom_node.storage_scp.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,7 @@ class Reception:
     arrivals: Arrivals
     clock: Callable[[], float]
     desk: CommitmentDesk | None = None
+    note_record: Callable[[AssociationRecord], None] | None = None
 
 
 class Admitted:
@@ -84,8 +86,10 @@ class Admitted:
 
     def enter(self, session: "Session", admission: Admission) -> Rejection | None:
         """Add an association, or return why there is no place for it."""
+        caller = session.caller
         with self._lock:
-            rejection = admission.overload(len(self._sessions))
+            like = sum(session.caller == caller for session in self._sessions)
+            rejection = admission.overload(len(self._sessions), like)
             if rejection is None:
                 self._sessions.add(session)
             return rejection
@@ -117,7 +121,8 @@ class Session:
         self._admitted = admitted
         self._certificates = certificates
         self._association = Association(uuid.uuid4().hex, "", "", address, reception.clock())
-        self._carried = 0
+        self._tally = Tally()
+        self._admitted_once = False
         self._aborted = False
         self._storing = False
         self._dimse = StreamingDimse(peer, self._open_part, Pace(reception.bounds))
@@ -133,6 +138,11 @@ class Session:
             peer.bind(evt.EVT_N_ACTION, lambda event: line.asked(event, self._association))
 
     @property
+    def caller(self) -> tuple[str, str]:
+        """Who opened it: address and calling AE title."""
+        return self._association.address, self._association.calling
+
+    @property
     def busy(self) -> bool:
         """Whether a C-STORE is under way: bytes arriving, or being kept."""
         return self._storing or self._dimse.receiving or not self._dimse.msg_queue.empty()
@@ -143,14 +153,17 @@ class Session:
         self._admitted.leave(self)
         if self._commitment is not None:
             self._commitment.ended()
-        if not self._carried:
+        if not self._admitted_once:
             return
-        end = self._end()
+        end, now, carried = self._end(), self._reception.clock(), self._tally.carried
         try:
-            self._reception.arrivals.end_association(self._association, end, self._reception.clock())
+            if carried:
+                self._reception.arrivals.end_association(self._association, end, now)
+            if self._reception.note_record is not None:
+                self._reception.note_record(self._tally.record(self._association, self.peer, end, now))
         except Exception:  # boundary: the ledger closes it as lost at the next start
             log.exception("end of association not noted", association=self._association.id)
-        log.info("association ended", association=self._association.id, outcome=end, instances=self._carried)
+        log.info("association ended", association=self._association.id, outcome=end, instances=carried)
 
     def _end(self) -> AssociationEnd:
         if self.peer.is_released:
@@ -178,6 +191,7 @@ class Session:
         if rejection is not None:
             self._reject(rejection)
             return
+        self._admitted_once = True
         proposed = request.presentation_context_definition_list
         event.assoc.acceptor.supported_contexts = acceptable(
             (str(context.abstract_syntax) for context in proposed), commitment=self._commitment is not None
@@ -250,7 +264,7 @@ class Session:
             raise CannotUnderstand("the request has no data set")
         instance = reception.store.keep(part, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         arrival = reception.arrivals.note_arrival(instance, self._association, reception.clock(), reception.policy)
-        self._carried += 1
+        self._tally.arrived(arrival, instance.size)
         log.info(
             "instance kept",
             association=self._association.id,
@@ -262,6 +276,7 @@ class Session:
             raise DuplicateInstance("this SOP Instance UID is known with other bytes")
 
     def _refused(self, refusal: Refusal, part: Incoming | None, sop_instance_uid: str) -> Dataset:
+        self._tally.answered(refusal.status)
         self._put_aside(part, sop_instance_uid, refusal)
         log.warning(
             "instance refused",

@@ -13,6 +13,7 @@ from pynetdicom import AE
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.entities import AssociationRecord
 from dicom_node.instance_store import InstanceStore
 from dicom_node.presentation import verification
 from dicom_node.settings import ReceptionSettings, Source
@@ -110,6 +111,8 @@ class StorageSCP:
         UTC seconds.
     desk : CommitmentDesk, optional
         Without it storage commitment is not offered.
+    note_record : callable, optional
+        Given the record of every association that was admitted, after its end.
     """
 
     def __init__(
@@ -121,13 +124,16 @@ class StorageSCP:
         arrivals: Arrivals,
         clock: Callable[[], float],
         desk: CommitmentDesk | None = None,
+        note_record: Callable[[AssociationRecord], None] | None = None,
     ) -> None:
         called = frozenset(settings.called_ae_titles or (node_ae_title,))
-        admission = Admission(called, tuple(sources), settings.maximum_associations)
+        admission = Admission(
+            called, tuple(sources), settings.maximum_associations, settings.maximum_associations_per_caller
+        )
         self._settings = settings
         self._ae_title = node_ae_title
         self._reception = Reception(
-            admission, _bounds(settings), settings.same_uid_other_bytes, store, arrivals, clock, desk
+            admission, _bounds(settings), settings.same_uid_other_bytes, store, arrivals, clock, desk, note_record
         )
         self._admitted = Admitted()
         self._tls = server_context(settings.tls) if settings.tls is not None else None

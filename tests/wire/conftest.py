@@ -20,7 +20,15 @@ from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, Peer, SameUidPolicy
+from dicom_node.entities import (
+    Arrival,
+    Association,
+    AssociationEnd,
+    AssociationRecord,
+    InstanceRef,
+    Peer,
+    SameUidPolicy,
+)
 from dicom_node.instance_store import InstanceStore
 from dicom_node.settings import ReceptionSettings, Source
 from dicom_node.storage_scp import StorageSCP
@@ -37,6 +45,7 @@ class Ledger:
         self.ends: list[tuple[Association, AssociationEnd]] = []
         self.refused: list[dict[str, str]] = []
         self.quarantined: list[tuple[str, int, str, str]] = []
+        self.records: list[AssociationRecord] = []
         self.log: list[str] = []
         self.error: Exception | None = None
         self.gate = threading.Event()
@@ -227,7 +236,8 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
         free = [2**40]
         store = InstanceStore(tmp_path / f"store{len(started)}", floor, lambda _: free[0])
         ledger = Ledger()
-        node = Node(StorageSCP(settings, "NODE", sources, store, ledger, time.time), store, ledger, free)
+        scp = StorageSCP(settings, "NODE", sources, store, ledger, time.time, note_record=ledger.records.append)
+        node = Node(scp, store, ledger, free)
         node.scp.start()
         started.append(node)
         return node
