@@ -7,6 +7,7 @@ from typing import Any, Final
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from dicom_node.errors import Failure
@@ -16,6 +17,37 @@ _BUSY_MILLISECONDS: Final = 60_000
 
 class LedgerMissing(Failure):
     """There is no ledger where the settings say."""
+
+
+class _File:
+    """SQLite's file, watched: SQLite writes on into a file that has been deleted or moved, and says nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._path = Path(engine.url.database or "")
+        self._made = self._path.is_file()
+        event.listen(engine, "do_connect", self._may_connect)
+        event.listen(engine, "connect", self._connected)
+        event.listen(engine, "checkout", self._still_the_same)
+
+    def _may_connect(self, *_: Any) -> None:
+        # connecting would make an empty file in the place of one that is gone
+        if self._made and not self._path.is_file():
+            raise LedgerMissing(f"{self._path} is gone: bring it back, with its -wal and -shm")
+
+    def _connected(self, _connection: Any, entry: ConnectionPoolEntry) -> None:
+        self._made = True
+        entry.info["file"] = self._identity()
+
+    def _still_the_same(self, _connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        if entry.info["file"] != self._identity():
+            raise DisconnectionError("the ledger's file is another one now")  # the pool connects anew
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def open_database(url: str) -> Engine:
@@ -63,6 +95,8 @@ def _engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _begin_immediately)
+        if engine.url.database not in (None, "", ":memory:"):
+            _File(engine)
     return engine
 
 

@@ -15,11 +15,13 @@ from pynetdicom import evt
 from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.pdu_primitives import A_ABORT, SOPClassCommonExtendedNegotiation
 from pynetdicom.service_class import StorageServiceClass
+from sqlalchemy.exc import DBAPIError
 
 from dicom_node.entities import Arrival, Association, AssociationEnd, AssociationRecord, InstanceRef, SameUidPolicy
 from dicom_node.errors import (
     CannotUnderstand,
     DuplicateInstance,
+    Failure,
     OutOfResources,
     ProcessingFailure,
     Refusal,
@@ -315,6 +317,9 @@ def _storage_item(sop_class_uid: str) -> SOPClassCommonExtendedNegotiation:
 def _refusal(error: Exception) -> Refusal:
     if isinstance(error, OSError):
         return OutOfResources(f"{error.strerror or type(error).__name__}: the node could not write")
+    if isinstance(error, Failure | DBAPIError):
+        # full, locked, gone or read-only: it may be over when the sender tries again
+        return OutOfResources("the ledger could not be written; see the node's log")
     return ProcessingFailure("the node failed to keep the instance; see its log")
 
 
