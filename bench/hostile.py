@@ -45,13 +45,14 @@ from dicom_node.entities import Peer
 _PIXELS: Final = 32768
 _BASELINE_SECONDS: Final = 8.0
 _SETTLE_SECONDS: Final = 60.0
-_WARM_SENDERS: Final = 32
+_WARM_SENDERS: Final = 60
 _WARM_SECONDS: Final = 4.0
 #: Waits so short that what the slow peers hold is seen to be given back.
 _RECEPTION: Final = """
 acse_timeout_seconds = 5
 dimse_timeout_seconds = 10
 network_timeout_seconds = 10
+maximum_associations_per_caller = 64
 """
 _JSON_LOG: Final = '[log]\nformat = "json"\n'
 

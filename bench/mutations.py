@@ -110,6 +110,8 @@ def _pdus(corpus: Corpus, dice: Dice) -> Input:
     """Damage the frames of a recorded association: types, lengths, order, and what heads each fragment."""
     frames = [pdu(kind, body) for kind, body in split(dice.choice(corpus.streams))]
     for _ in range(dice.choice((1, 1, 2, 4))):
+        if not frames:
+            break
         at = dice.randrange(len(frames))
         how = dice.choice((_retyped, _resized, _reheaded, _doubled, _dropped, _swapped, _inserted))
         frames = how(frames, at, dice) or frames
@@ -127,7 +129,8 @@ def _resized(frames: list[bytes], at: int, dice: Dice) -> list[bytes]:
 
 
 def _reheaded(frames: list[bytes], at: int, dice: Dice) -> list[bytes]:
-    fragments = [number for number, frame in enumerate(frames) if frame[:1] == bytes([P_DATA])]
+    whole = 12  # header of PDU and fragment
+    fragments = [number for number, frame in enumerate(frames) if frame[0] == P_DATA and len(frame) >= whole]
     if not fragments:
         return frames
     at = dice.choice(fragments)
