@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.String(length=100), nullable=True),
         sa.Column("lease_until", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_commitments")),
-        sa.UniqueConstraint("calling", "transaction_uid", name=op.f("uq_commitments_calling")),
+        sa.UniqueConstraint("calling", "transaction_uid", name=op.f("uq_commitments_calling_transaction_uid")),
     )
     op.create_index("ix_commitments_state", "commitments", ["state", "not_before"], unique=False)
     op.create_table(
