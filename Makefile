@@ -16,7 +16,7 @@ PYTEST ?=
 STUDY ?=
 OUT ?= demo-out
 
-.PHONY: help setup setup-test demo test lint check bench-kills bench-journey bench-volumes clean
+.PHONY: help setup setup-test demo test lint check bench-kills bench-power bench-hostile bench-reception bench-journey bench-volumes clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1 - /p' Makefile
@@ -72,6 +72,15 @@ check: lint  ## The quick part of `make test`: linters, types, and the tests tha
 
 bench-kills: setup-test  ## Kill the node 60 times; prints lost, duplicated, not settled.
 	@$(INSIDE) $(BIN)/python -m bench.kills --kills 60
+
+bench-power: setup  ## Kill the receivers 200 times while four senders work; prints acknowledged and lost.
+	@$(BIN)/python -m bench.power --kills 200
+
+bench-hostile: setup-test  ## Five minutes of malformed, slow and hostile peers; prints crashes, leaks, wrong answers.
+	@$(BIN)/python -m bench.hostile --seconds 300
+
+bench-reception: setup-test  ## How fast it receives, beside storescp, Orthanc and pynetdicom; under 20 minutes.
+	@$(INSIDE) $(BIN)/python -m bench.reception
 
 bench-journey: setup-test  ## Time from the last C-STORE to the result in the PACS, stage by stage.
 	@$(INSIDE) $(BIN)/python -m bench.journey

@@ -3,8 +3,8 @@
     python -m bench.kills [--kills 60] [--studies 24] [--seed N]
 
 A scanner pushes studies (real images under new UIDs) and repeats what was not acknowledged. Meanwhile SIGKILL hits
-the node (its receivers are threads of it), one of its workers, or all at once, at random moments. Then the node is
-left alone until nothing more happens. Printed:
+the node (its receiver processes end with it), one of its receiver processes, one of its workers, or the node and all
+workers at once, at random moments. Then the node is left alone until nothing more happens. Printed:
 
 - lost: acknowledged instances (answered 0x0000) whose bytes or row are not there;
 - duplicated: objects in the PACS beyond one SEG and one SR per study, or objects whose bytes are not those stored;
@@ -157,11 +157,9 @@ def _kill(node: NodeProcess, kills: int, dice: random.Random, say: Callable[[str
     hit: Counter[str] = Counter()
     for number in range(1, kills + 1):
         time.sleep(dice.uniform(*_PAUSE_SECONDS))
-        workers = node.workers()
-        target = dice.choice(("node", "worker", "node and workers")) if workers else "node"
-        if target != "node":
-            _end(dice.choice(workers) if target == "worker" else None, workers)
-        if target != "worker":
+        target, victims = _victims(node, dice)
+        _end(victims)
+        if target.startswith("node"):
             node.kill()
             node.start(wait=dice.random() < 0.5)  # half of the time it may be killed again before it is up
         hit[target] += 1
@@ -170,8 +168,20 @@ def _kill(node: NodeProcess, kills: int, dice: random.Random, say: Callable[[str
     return hit
 
 
-def _end(one: int | None, workers: list[int]) -> None:
-    for pid in workers if one is None else [one]:
+def _victims(node: NodeProcess, dice: random.Random) -> tuple[str, list[int]]:
+    """Return what to kill, and its process ids; those of the node itself are left to the caller."""
+    workers = node.workers()
+    receivers = [pid for pid in node.receivers() if pid != node.pid]
+    choices: dict[str, list[int]] = {"node": []}
+    if workers:
+        choices |= {"worker": [dice.choice(workers)], "node and workers": workers}
+    if receivers:
+        choices["receiver process"] = [dice.choice(receivers)]
+    return dice.choice(list(choices.items()))
+
+
+def _end(victims: list[int]) -> None:
+    for pid in victims:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:  # it went by itself, with its node

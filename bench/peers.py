@@ -14,7 +14,8 @@ import psutil
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from dicom_node.demo.stored import LOOPBACK, Pacs, answers_echo, free_port, peer
+from bench.upper_layer import answers_echo
+from dicom_node.demo.stored import LOOPBACK, Pacs, free_port, peer
 from dicom_node.entities import Peer
 from dicom_node.ledger import Ledger, open_ledger
 
@@ -22,6 +23,10 @@ PLUGIN: Final = Path(__file__).resolve().parent / "plugin"
 _SCANNER: Final = "SCANNER"
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 90.0
+
+
+#: In the command lines of a node's other processes.
+_NO_WORKERS: Final = ("resource_tracker", "receiver_process")
 
 
 def settings_text(pacs: Mapping[str, Peer], port: int, extra: str = "", **tables: str) -> str:
@@ -101,6 +106,17 @@ class NodeProcess:
         port = free_port()
         return cls(folder, settings_text({"pacs": peer(pacs)}, port, **tables), rules, port)
 
+    @classmethod
+    def alone(cls, folder: Path, rules: str = "", **tables: str) -> Self:
+        """Return a node that only receives: without destinations, and without rules unless some are given."""
+        port = free_port()
+        return cls(folder, settings_text({}, port, **tables), rules, port)
+
+    @property
+    def store(self) -> Path:
+        """The root of its instance store."""
+        return self.folder / "data" / "store"
+
     @property
     def log(self) -> Path:
         """The node's log lines."""
@@ -119,9 +135,22 @@ class NodeProcess:
         return self._process.pid
 
     def workers(self) -> list[int]:
-        """Return the process ids of its worker processes."""
+        """Return the process ids of the processes that run its jobs; its receivers are none."""
         children = psutil.Process(self.pid).children(recursive=True)
-        return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+        commands = {child.pid: _command(child) for child in children}
+        return [pid for pid, text in commands.items() if text and not any(word in text for word in _NO_WORKERS)]
+
+    def receivers(self) -> list[int]:
+        """Return the process ids of those of its processes that listen on its port; none while it starts."""
+        node = psutil.Process(self.pid)
+        return [each.pid for each in (node, *node.children(recursive=True)) if self._listens(each)]
+
+    def _listens(self, process: psutil.Process) -> bool:
+        try:
+            lines = process.net_connections(kind="tcp")
+        except psutil.Error:  # it has just ended
+            return False
+        return any(line.status == psutil.CONN_LISTEN and line.laddr.port == self.port for line in lines)
 
     def start(self, *, wait: bool = True) -> None:
         """Start it; returns when a C-ECHO is answered."""
@@ -182,6 +211,14 @@ class NodeProcess:
     def __exit__(self, *_: object) -> None:
         """Stop the node."""
         self.stop()
+
+
+def _command(process: psutil.Process) -> str:
+    """Return a process's command line; empty if it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def clone_study(source: Path, target: Path, limit: int | None = None) -> str:

@@ -66,6 +66,33 @@ class AssociationEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class AssociationRecord:
+    """What became of one association.
+
+    Parameters
+    ----------
+    accepted, refused : tuple of str
+        Presentation contexts: SOP class and transfer syntax; SOP class and Result/Reason (PS3.8 Table 9-18).
+    duplicates : int
+        Instances that were known already, with the same bytes or others.
+    statuses : mapping
+        C-STORE statuses other than success, and how often each was answered.
+    size : int
+        Bytes of the files of the kept and the duplicate instances.
+    """
+
+    association: Association
+    end: AssociationEnd
+    ended_at: float
+    accepted: tuple[str, ...]
+    refused: tuple[str, ...]
+    kept: int
+    duplicates: int
+    statuses: Mapping[int, int]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRef:
     """One stored instance: its identity, and where its bytes are.
 

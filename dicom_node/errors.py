@@ -53,6 +53,24 @@ class ProcessingFailure(Refusal):
     status = 0x0110
 
 
+class InvalidArgument(Refusal):
+    """The data set of a request lacks what the request is about (PS3.7 C.5.8: 0x0115, invalid argument value)."""
+
+    status = 0x0115
+
+
+class NoSuchInstance(Refusal):
+    """A request is about an instance that this node does not manage (PS3.7 C.5.12: 0x0112)."""
+
+    status = 0x0112
+
+
+class NoSuchAction(Refusal):
+    """A request asks for an action that its SOP class does not have (PS3.7 C.5.10: 0x0123)."""
+
+    status = 0x0123
+
+
 class Failure(DicomNodeError):
     """Work that did not succeed.
 
@@ -67,6 +85,10 @@ class Failure(DicomNodeError):
 
 class SettingsInvalid(Failure):
     """`node.toml` or `rules.toml` has faults; the text lists every one with file and line."""
+
+
+class TlsUnusable(Failure):
+    """The certificate, key or CA of `[reception.tls]` cannot be used."""
 
 
 class GeometryUnusable(Failure):

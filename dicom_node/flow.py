@@ -20,7 +20,7 @@ from dicom_node.compute import Compute, Ended, report_progress
 from dicom_node.entities import Peer, StudyFacts
 from dicom_node.errors import ComputeUnavailable, Failure, PeerRefused, PeerUnreachable
 from dicom_node.instance_store import InstanceStore
-from dicom_node.ledger import Delivery, Job, Ledger, NewJob, Received, Revision
+from dicom_node.ledger import Commitment, Delivery, Job, Ledger, NewJob, Received, Revision
 from dicom_node.ledger.moves import to_json
 from dicom_node.lifecycle import DeliveryState, StudyState
 from dicom_node.log import safe_text, where
@@ -31,8 +31,14 @@ log = structlog.get_logger(__name__)
 
 LEASE_SECONDS: Final = 60.0
 _HEADERS_A_TICK: Final = 40
+#: A study to which nothing has come for this long is not arriving at full speed any more.
+_LULL_SECONDS: Final = 0.5
 _DELIVERIES_A_TICK: Final = 50
-_SECONDS_A_DAY: Final = 86400.0
+_REPORTS_A_TICK: Final = 10
+_REPORT_TIMEOUT_SECONDS: Final = 30.0
+#: Only a node that went away may lose its lease: far longer than reporting can take.
+_REPORT_LEASE_SECONDS: Final = _REPORTS_A_TICK * (_REPORT_TIMEOUT_SECONDS + LEASE_SECONDS)
+SECONDS_A_DAY: Final = 86400.0
 _PRIORITIES: Final = tuple(routing.Priority)
 
 
@@ -86,8 +92,9 @@ class Flow:
             self._ledger.arrivals.lose_open_associations(now)
         jobs = self._ledger.jobs.take_back(self._owner, now, starting=starting)
         deliveries = self._ledger.deliveries.take_back(self._owner, now, starting=starting)
-        if jobs or deliveries:
-            log.info("work taken back", count=len(jobs), objects=deliveries)
+        reports = self._ledger.commitments.take_back(self._owner, now, starting=starting)
+        if jobs or deliveries or reports:
+            log.info("work taken back", count=len(jobs), objects=deliveries + reports)
         if starting:
             self._hold_homeless()
 
@@ -110,8 +117,11 @@ class Flow:
     # -- receive -> complete ---------------------------------------------------------------------------------------
 
     def read_headers(self) -> None:
-        """Read the headers of what has arrived, while the study is still arriving: routing then finds them ready."""
-        unread = self._ledger.studies.unread(_HEADERS_A_TICK)
+        """Read the headers of what has arrived, before the study is complete: routing then finds them ready.
+
+        Not while it is still arriving: reception would have to share the processor.
+        """
+        unread = self._ledger.studies.unread(_HEADERS_A_TICK, self._clock() - _LULL_SECONDS)
         if unread:
             self._ledger.studies.put_headers([(row_id, self._header(path)) for row_id, path in unread])
 
@@ -252,7 +262,7 @@ class Flow:
             self._failed(job, failure)
         elif answer is not None:
             now = self._clock()
-            give_up_at = now + self._settings.delivery.give_up_days * _SECONDS_A_DAY
+            give_up_at = now + self._settings.delivery.give_up_days * SECONDS_A_DAY
             remarks = " ".join(answer.remarks)
             self._ledger.jobs.finish(job, answer.made, answer.seconds, now, give_up_at, remarks)
             log.info("job done", **_about_job(job), objects=len(answer.made))
@@ -316,6 +326,39 @@ class Flow:
         count = self._ledger.deliveries.bring_back(destination.name, self._clock())
         if count:
             log.info("destination answers again", destination=destination.name, objects=count)
+
+    # -- storage commitment ------------------------------------------------------------------------------------------
+
+    def report_commitments(self) -> None:
+        """Bring the reports that no open association could take to where their [[source]] wants them."""
+        now = self._clock()
+        due = self._ledger.commitments.start(self._owner, now, now + _REPORT_LEASE_SECONDS, _REPORTS_A_TICK)
+        for commitment in due:
+            self._report(commitment)
+
+    def _report(self, commitment: Commitment) -> None:
+        ledger = self._ledger.commitments
+        peer = self._requester(commitment)
+        if peer is None:
+            reason = "its association is over, and its [[source]] has no commitment_host to report to"
+            ledger.hold(commitment, reason, self._clock())
+            return
+        try:
+            report = ledger.report(commitment.request, self._store.holds)
+            StorageSCU(commitment.called, _REPORT_TIMEOUT_SECONDS).report(peer, report)
+        except Failure as failure:
+            again_at = self._clock() + self._wait(commitment.attempts)
+            ledger.wait(commitment, str(failure), self._clock(), again_at)
+        else:
+            ledger.accept(commitment, str(report), self._clock())
+            log.info("commitment reported", peer=str(peer), instances=len(commitment.request.references))
+
+    def _requester(self, commitment: Commitment) -> Peer | None:
+        for source in self._settings.sources:
+            known = source.is_called(commitment.calling) and source.is_at(commitment.address)
+            if known and source.commitment_host is not None:
+                return Peer.parse(commitment.calling, source.commitment_host, source.commitment_port)
+        return None
 
     def _scu(self, destination: Destination) -> StorageSCU:
         calling = destination.calling_ae_title or self._settings.node.ae_title

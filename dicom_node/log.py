@@ -5,6 +5,7 @@ name. Texts of exceptions that are not our own are withheld too, because librari
 Lines of libraries are written from WARNING up, and those of the DICOM libraries, which quote data, never.
 """
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -30,9 +31,28 @@ _QUOTING_LIBRARIES: Final = ("pydicom", "pynetdicom", "highdicom")
 _WITHHELD: Final = "(withheld)"
 
 
+class _Forgiving:
+    """A stream whose lines may get lost: a full disk or a closed pipe under the log stops nothing but the log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, or not."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or not."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure(level: str = "info", *, form: str = "text", stream: TextIO | None = None) -> None:
     """Write log lines of at least `level` to a stream, as "text" or as "json" (one object a line)."""
     number = logging.getLevelNamesMapping()[level.upper()]
+    lines: Any = _Forgiving(stream or sys.stderr)
     renderer: Any = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     )
@@ -45,13 +65,13 @@ def configure(level: str = "info", *, form: str = "text", stream: TextIO | None 
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )
-    _route_library_lines(stream or sys.stderr, renderer, shared)
+    _route_library_lines(lines, renderer, shared)
 
 
-def _route_library_lines(stream: TextIO, renderer: Any, shared: list[Any]) -> None:
+def _route_library_lines(stream: Any, renderer: Any, shared: list[Any]) -> None:
     handler = logging.StreamHandler(stream)
     handler.setLevel(logging.WARNING)  # a library's logger may let more through, for other handlers
     handler.setFormatter(

@@ -1,6 +1,9 @@
 """The composition root: builds everything once, starts it in order, stops it in the opposite order."""
 
+import contextlib
 import fcntl
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,19 +18,23 @@ from sqlalchemy import URL
 from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
 from dicom_node.errors import Failure, SettingsInvalid
-from dicom_node.flow import Flow, Rules
+from dicom_node.flow import SECONDS_A_DAY, Flow, Rules
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.pipeline_settings import check_rule_settings
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Destination, Settings
-from dicom_node.storage_scp import StorageSCP
+from dicom_node.storage_scp import CommitmentDesk, ReceiverProcesses, Setup, StorageSCP
 
 log = structlog.get_logger(__name__)
 
 _MIB: Final = 2**20
+_SEVERAL: Final = 2
+_NICE: Final = 10
 _LEASE_TICK_SECONDS: Final = 10.0
 _RULES_TICK_SECONDS: Final = 1.0
+_SETTLE_SECONDS: Final = 5.0
+_COMMITMENT_TICK_SECONDS: Final = 1.0
 
 
 class NodeBusy(Failure):
@@ -75,7 +82,7 @@ class Node:
         self._rules_changed_at = _changed_at(settings.node.rules)
         self._lock: TextIO | None = None
         self._parts: list[Any] = []
-        self._scp: StorageSCP | None = None
+        self._scp: StorageSCP | ReceiverProcesses | None = None
         self._ledger: Ledger | None = None
         self._ticks: _Ticks | None = None
 
@@ -119,24 +126,47 @@ class Node:
         )
         flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
         flow.take_back(starting=True)
-        self._scp = StorageSCP(
-            settings.reception,
-            settings.node.ae_title,
-            settings.sources,
-            store,
-            self._ledger.arrivals,
-            self._clock,
-        )
+        self._scp = self._reception(store, self._ledger)
         try:
             self._scp.start()
             compute.start()
-            self._ticks = _Ticks(settings, flow, self.reload_rules)
+            self._ticks = _Ticks(settings, flow, self.reload_rules, self._scp.all_settled)
             self._parts = [self._ticks, compute]
             self._ticks.start()
         except BaseException:
             self.stop()
             raise
         log.info("node started", node=settings.node.name, version=__version__, port=self.scp_port, count=swept)
+
+    def _reception(self, store: InstanceStore, ledger: Ledger) -> StorageSCP | ReceiverProcesses:
+        settings = self._settings
+        reception, ae_title = settings.reception, settings.node.ae_title
+        desk = self._desk(store, ledger)
+        scp = StorageSCP(
+            reception, ae_title, settings.sources, store, ledger.arrivals, self._clock, desk, ledger.records.note_all
+        )
+        only_tls = reception.tls is not None and reception.tls.only
+        if reception.processes < _SEVERAL or only_tls:
+            return scp
+        setup = Setup(
+            reception,
+            ae_title,
+            settings.sources,
+            store.root,
+            reception.free_space_floor_mib * _MIB,
+            ledger_url(settings),
+            settings.log,
+            desk.owner,
+            desk.give_up_seconds,
+        )
+        arrivals = ledger.arrivals
+        return ReceiverProcesses(
+            setup, scp.reception, lose=lambda mark: arrivals.lose_associations(mark, self._clock())
+        )
+
+    def _desk(self, store: InstanceStore, ledger: Ledger) -> CommitmentDesk:
+        give_up_seconds = self._settings.delivery.give_up_days * SECONDS_A_DAY
+        return CommitmentDesk(ledger.commitments, store, self._settings.node.name, give_up_seconds, self._clock)
 
     def stop(self) -> None:
         """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
@@ -171,10 +201,13 @@ class Node:
 class _Ticks:
     """APScheduler calls the stages; it holds ticks only, never jobs."""
 
-    def __init__(self, settings: Settings, flow: Flow, reload_rules: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, flow: Flow, reload_rules: Callable[[], None], settled: Callable[[float], bool]
+    ) -> None:
         tick = settings.node.tick_seconds
+        options = {"initializer": _give_way} if settings.reception.processes >= _SEVERAL else {}
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(8 + 2 * len(settings.destinations))},
+            executors={"default": ThreadPoolExecutor(8 + 2 * len(settings.destinations), options)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -183,6 +216,7 @@ class _Ticks:
         self._add("journey", _each(flow.close_quiet, flow.route, flow.run), tick)
         self._add("collect", self._collect, tick, flow, settings.destinations)
         self._add("leases", flow.keep_leases, _LEASE_TICK_SECONDS)
+        self._add("commitments", self._report, _COMMITMENT_TICK_SECONDS, flow, settled)
         self._add("rules", reload_rules, _RULES_TICK_SECONDS)
         for destination in settings.destinations:
             self._add(_delivery(destination), flow.deliver, tick, destination)
@@ -192,6 +226,11 @@ class _Ticks:
         if flow.collect():
             for destination in destinations:
                 self.soon(_delivery(destination))
+
+    def _report(self, flow: Flow, settled: Callable[[float], bool]) -> None:
+        """Report on commitments, if the ledger has what was answered: else it is not the truth yet."""
+        if settled(_SETTLE_SECONDS):
+            flow.report_commitments()
 
     def soon(self, name: str) -> None:
         """Let a tick happen now instead of at its time."""
@@ -212,6 +251,15 @@ class _Ticks:
 
 def _delivery(destination: Destination) -> str:
     return f"deliver to {destination.name}"
+
+
+def _give_way() -> None:
+    """Let receivers go first where the processor is short: a sender waits for its answer, a header can wait.
+
+    For this thread only (Linux), and only if no receiver shares this process and its interpreter.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _each(*stages: Callable[[], None]) -> Callable[[], None]:

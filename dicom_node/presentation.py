@@ -26,6 +26,7 @@ from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     SegmentationStorage,
+    StorageCommitmentPushModel,
     Verification,
     uid_to_service_class,
 )
@@ -105,6 +106,7 @@ class Row:
 TABLE: Final = (
     Row("Verification", (str(Verification),), _UNCOMPRESSED[:3], Role.SCP),
     Row("Verification", (str(Verification),), _UNCOMPRESSED[:2], Role.SCU),
+    Row("Storage Commitment", (str(StorageCommitmentPushModel),), _UNCOMPRESSED[:3], Role.SCP),
     Row("Storage", STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES, Role.SCP),
     Row(
         "Storage of results",
@@ -133,7 +135,12 @@ def is_storage(uid: str) -> bool:
     return unknown and (UID(uid).is_private or uid.startswith(_STORAGE_ROOT))
 
 
-def acceptable(proposed: Iterable[str]) -> list[PresentationContext]:
+def is_ours(uid: str) -> bool:
+    """Return whether the fast engine provides a service as SCP."""
+    return uid == Verification or is_storage(uid)
+
+
+def acceptable(proposed: Iterable[str], *, commitment: bool = False) -> list[PresentationContext]:
     """Return what the SCP supports of the proposed abstract syntaxes, each in every transfer syntax it knows.
 
     Only what was proposed: pynetdicom copies the list for every association, and the whole table takes 0.1 s.
@@ -142,12 +149,22 @@ def acceptable(proposed: Iterable[str]) -> list[PresentationContext]:
     contexts = [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in sorted(wanted) if is_storage(uid)]
     if Verification in wanted:
         contexts.append(build_context(Verification, list(TABLE[0].transfer_syntaxes)))
+    if commitment and StorageCommitmentPushModel in wanted:
+        contexts.append(build_context(StorageCommitmentPushModel, list(TABLE[2].transfer_syntaxes)))
+    for context in contexts:
+        # what a requestor's role selection is measured by (PS3.7 D.3.3.4): it may be SCU, and we are SCP
+        context.scu_role, context.scp_role = True, False
     return contexts
 
 
 def verification() -> list[PresentationContext]:
     """Return the presentation context of a C-ECHO SCU."""
     return [build_context(Verification, list(TABLE[1].transfer_syntaxes))]
+
+
+def commitment_report() -> list[PresentationContext]:
+    """Return the presentation context for storage commitment reports on an association of our own."""
+    return [build_context(StorageCommitmentPushModel, list(TABLE[2].transfer_syntaxes[:2]))]
 
 
 def proposal(pairs: Iterable[tuple[str, str]]) -> list[PresentationContext]:

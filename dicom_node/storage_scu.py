@@ -1,4 +1,4 @@
-"""Associations out: C-ECHO and C-STORE of stored bytes, with an outcome for every object.
+"""Associations out: C-ECHO, storage commitment reports, and C-STORE of stored bytes with an outcome for each.
 
 What a status means for a delivery is one table, `MEANINGS` (PS3.4 B.2.3, PS3.7 Annex C). An Error Comment of the
 peer is never read: it may quote patient data.
@@ -16,14 +16,22 @@ from typing import Any, Final
 import structlog
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.presentation import PresentationContext
 
 from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.commitment import SOP_CLASS_UID, SOP_INSTANCE_UID, Report
 from dicom_node.entities import Peer
 from dicom_node.errors import Failure, PeerRefused, PeerUnreachable
-from dicom_node.presentation import MAXIMUM_CONTEXTS, described, proposal, sop_class_name, verification
+from dicom_node.presentation import (
+    MAXIMUM_CONTEXTS,
+    commitment_report,
+    described,
+    proposal,
+    sop_class_name,
+    verification,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -173,6 +181,32 @@ class StorageSCU:
         for batch in _batches(objects):
             yield from self._store_batch(peer, batch)
 
+    def report(self, peer: Peer, report: Report) -> None:
+        """Give a storage commitment report by an association of our own, as SCP of that service (PS3.4 J.3.3).
+
+        Raises
+        ------
+        PeerUnreachable
+            If the peer does not answer, or not now.
+        PeerRefused
+            If it answers that it does not want the report.
+        """
+        roles = [build_role(SOP_CLASS_UID, scp_role=True)]
+        with self._association(peer, commitment_report(), roles) as association:
+            if not association.accepted_contexts:
+                raise PeerRefused(f"{peer} does not accept Storage Commitment")
+            try:
+                answer, _ = association.send_n_event_report(
+                    report.information(), report.event_type, SOP_CLASS_UID, SOP_INSTANCE_UID
+                )
+            except RuntimeError as error:
+                raise PeerUnreachable(f"{peer} ended the association before the report") from error
+        status = answer.get("Status")
+        if status is None:
+            raise PeerUnreachable(f"{peer} did not answer an N-EVENT-REPORT within {self._timeout:g} s")
+        if status != _SUCCESS:
+            raise PeerRefused(f"{peer} answered an N-EVENT-REPORT with status 0x{status:04X}")
+
     def _store_batch(self, peer: Peer, batch: Sequence[OutgoingObject]) -> Iterator[Outcome]:
         contexts = proposal((item.sop_class_uid, item.transfer_syntax_uid) for item in batch)
         try:
@@ -214,7 +248,9 @@ class StorageSCU:
         return _outcome(item, name, int(status))
 
     @contextmanager
-    def _association(self, peer: Peer, contexts: list[PresentationContext]) -> Iterator[PeerAssociation]:
+    def _association(
+        self, peer: Peer, contexts: list[PresentationContext], roles: Sequence[Any] = ()
+    ) -> Iterator[PeerAssociation]:
         """Open an association and release it afterwards.
 
         Raises
@@ -224,7 +260,7 @@ class StorageSCU:
         """
         lines: list[socket.socket] = []
         try:
-            association = self._requested(peer, contexts, lines)
+            association = self._requested(peer, contexts, lines, roles)
             try:
                 yield association
             finally:
@@ -236,7 +272,7 @@ class StorageSCU:
                 line.close()
 
     def _requested(
-        self, peer: Peer, contexts: list[PresentationContext], lines: list[socket.socket]
+        self, peer: Peer, contexts: list[PresentationContext], lines: list[socket.socket], roles: Sequence[Any]
     ) -> PeerAssociation:
         try:
             association = self._entity().associate(
@@ -245,6 +281,7 @@ class StorageSCU:
                 contexts,
                 ae_title=str(peer.ae_title),
                 max_pdu=_MAXIMUM_PDU,
+                ext_neg=list(roles),
                 evt_handlers=[
                     (evt.EVT_ACSE_SENT, _remember_socket, [lines]),
                     (evt.EVT_CONN_OPEN, _prepare_socket, [self._timeout]),

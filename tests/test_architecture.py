@@ -16,6 +16,7 @@ FLOORS: Final[Mapping[str, int]] = {
     "entities": 0,
     "errors": 0,
     "toml_source": 0,
+    "commitment": 1,
     "contract": 1,
     "lifecycle": 1,
     "log": 1,

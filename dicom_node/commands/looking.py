@@ -20,10 +20,10 @@ from dicom_node.commands.app import (
     print_json,
     settings_of,
 )
-from dicom_node.entities import StudyFacts
+from dicom_node.entities import AssociationRecord, StudyFacts
 from dicom_node.errors import Failure, PeerRefused, PeerUnreachable
 from dicom_node.flow import peer_of, study_facts
-from dicom_node.ledger import Delivery, Job, Ledger, Revision
+from dicom_node.ledger import Commitment, Delivery, Job, Ledger, Revision
 from dicom_node.lifecycle import DeliveryState, JobState
 from dicom_node.node import read_rules
 from dicom_node.settings import Destination, Settings
@@ -164,6 +164,8 @@ def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
         "studies": [_told_revision(each) for each in revisions],
         "jobs": [_told_job(each) for each in {job.id: job for job in (*jobs, *held)}.values()],
         "deliveries": [_told_delivery(each) for each in deliveries],
+        "commitments": [] if study else [_told_commitment(each) for each in ledger.commitments.latest(_SHOWN)],
+        "associations": [] if study else [_told_association(each) for each in ledger.records.latest(_SHOWN)],
         "refused_senders": [] if study else [_told_sender(each) for each in ledger.arrivals.refused()[:_SHOWN]],
     }
     if study:
@@ -211,6 +213,35 @@ def _told_delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
+def _told_association(record: AssociationRecord) -> dict[str, Any]:
+    who = record.association
+    return {
+        "opened": _time(who.opened_at),
+        "calling": who.calling,
+        "called": who.called,
+        "address": who.address,
+        "accepted": list(record.accepted),
+        "refused": list(record.refused),
+        "kept": record.kept,
+        "duplicates": record.duplicates,
+        "not kept": {f"0x{status:04X}": count for status, count in record.statuses.items()},
+        "bytes": record.size,
+        "seconds": round(record.ended_at - who.opened_at, 3),
+        "ended": str(record.end),
+    }
+
+
+def _told_commitment(commitment: Commitment) -> dict[str, Any]:
+    return {
+        "transaction": commitment.request.transaction_uid,
+        "calling": commitment.calling,
+        "instances": len(commitment.request.references),
+        "state": str(commitment.state),
+        "attempts": commitment.attempts,
+        "reason": commitment.reason,
+    }
+
+
 def _told_sender(sender: Any) -> dict[str, Any]:
     return {
         "calling": sender.calling,
@@ -233,5 +264,12 @@ def _show_status(told: dict[str, Any]) -> None:
             continue
         table = Table(*_columns(*rows[0]), title=title.replace("_", " "), title_justify="left")
         for row in rows:
-            table.add_row(*(str(value) for value in row.values()), style="red" if row.get("state") == "held" else "")
+            table.add_row(
+                *(_shown(value) for value in row.values()), style="red" if row.get("state") == "held" else ""
+            )
         out.print(table)
+
+
+def _shown(value: object) -> str:
+    # presentation contexts by the dozen: all of them are in the JSON
+    return str(len(value)) if isinstance(value, list) else str(value)

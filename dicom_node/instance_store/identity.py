@@ -5,6 +5,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO, Final
 
@@ -14,6 +15,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from dicom_node.errors import CannotUnderstand
+from dicom_node.instance_store.header import quick_identity
 from dicom_node.instance_store.incoming import Incoming
 
 #: PS3.5 9.1: digits and dots, at most 64 characters. Leading zeros are tolerated: old devices write them.
@@ -60,6 +62,9 @@ def identity_of(part: Incoming) -> Identity:
     CannotUnderstand
         If the bytes are not a whole data set, or one of the four UIDs is missing or not a UID (PS3.5 9.1).
     """
+    quick = _quick(part)
+    if quick is not None:
+        return quick
     try:
         header = _header(part)
     except CannotUnderstand:
@@ -70,6 +75,23 @@ def identity_of(part: Incoming) -> Identity:
     for tag, name in _NAMES.items():
         _check_uid(uids[tag], name)
     return Identity(uids[_SOP_CLASS], uids[_SOP_INSTANCE], uids[_STUDY], uids[_SERIES], uids[_MANUFACTURER])
+
+
+def _quick(part: Incoming) -> Identity | None:
+    """Return the identity of a regular data set; None where it takes pydicom to read it, or to say what is wrong."""
+    if part.closed or _deflated(part.transfer_syntax_uid):
+        return None
+    syntax = part.transfer_syntax_uid
+    try:
+        with part.contents() as (data, start):
+            texts = quick_identity(data, start, len(data), syntax)
+    except (OSError, ValueError):
+        return None
+    if texts is None or not all(is_uid(texts.get(tag, "")) for tag in _NAMES):
+        return None
+    return Identity(
+        texts[_SOP_CLASS], texts[_SOP_INSTANCE], texts[_STUDY], texts[_SERIES], texts.get(_MANUFACTURER, "")
+    )
 
 
 def _check_uid(text: str, name: str) -> None:
@@ -87,19 +109,23 @@ def _text(header: Dataset, tag: int) -> str:
 
 def _header(part: Incoming) -> Dataset:
     syntax = UID(part.transfer_syntax_uid)
-    size = part.path.stat().st_size
-    with part.path.open("rb") as file:
-        file.seek(part.offset)
-        if not _deflated(syntax):
+    with part.contents() as (data, start):
+        size = len(data)
+        file: BinaryIO = BytesIO(data) if isinstance(data, bytearray) else part.path.open("rb")
+    with file:
+        file.seek(start)
+        if not _deflated(part.transfer_syntax_uid):
             return _read(file, syntax, size)
         packed = file.read(_INFLATE_LIMIT)
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _INFLATE_LIMIT)
-        whole = max(len(packed), len(data)) < _INFLATE_LIMIT
-        return _read(BytesIO(data), syntax, len(data) if whole else None)
+        plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _INFLATE_LIMIT)
+        whole = max(len(packed), len(plain)) < _INFLATE_LIMIT
+        return _read(BytesIO(plain), syntax, len(plain) if whole else None)
 
 
-def _deflated(syntax: UID) -> bool:
+@lru_cache(maxsize=256)
+def _deflated(transfer_syntax_uid: str) -> bool:
     # pydicom knows one of the three; JPIP Referenced Deflate and its HTJ2K sister are inflated alike (PS3.5 A.5)
+    syntax = UID(transfer_syntax_uid)
     return "Deflate" in syntax.name and "Frame" not in syntax.name
 
 

@@ -9,15 +9,19 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from dicom_node.ledger.arrivals import Arrivals
+from dicom_node.ledger.commitments import Commitment, Commitments
 from dicom_node.ledger.database import LedgerMissing, open_database, open_existing, reading
 from dicom_node.ledger.deliveries import Deliveries, Delivery
 from dicom_node.ledger.jobs import Job, Jobs, Result
+from dicom_node.ledger.records import Records
 from dicom_node.ledger.schema import events
 from dicom_node.ledger.studies import Carrier, NewJob, Received, Revision, Studies
 
 __all__ = [
     "Arrivals",
     "Carrier",
+    "Commitment",
+    "Commitments",
     "Deliveries",
     "Delivery",
     "Job",
@@ -26,6 +30,7 @@ __all__ = [
     "LedgerMissing",
     "NewJob",
     "Received",
+    "Records",
     "Result",
     "Revision",
     "Studies",
@@ -35,13 +40,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The ledger's four sides on one database."""
+    """The ledger's sides on one database."""
 
     engine: Engine
     arrivals: Arrivals
     studies: Studies
     jobs: Jobs
     deliveries: Deliveries
+    commitments: Commitments
+    records: Records
 
     def events(
         self, *, study: str | None = None, job: int | None = None, limit: int = 200
@@ -68,4 +75,12 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
         If there is none and none may be created.
     """
     engine = open_database(url) if create else open_existing(url)
-    return Ledger(engine, Arrivals(engine), Studies(engine), Jobs(engine), Deliveries(engine))
+    return Ledger(
+        engine,
+        Arrivals(engine),
+        Studies(engine),
+        Jobs(engine),
+        Deliveries(engine),
+        Commitments(engine),
+        Records(engine),
+    )

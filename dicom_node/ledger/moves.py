@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, insert, update
+from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_node.ledger import schema
@@ -35,6 +36,13 @@ def insert_if_new(connection: Connection, table: Table, **values: Any) -> bool:
     statement = _INSERT[connection.dialect.name](table).values(**values).on_conflict_do_nothing()
     # without the option SQLAlchemy does not keep the count of an INSERT (psycopg: -1)
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
+
+
+@cache
+def new_only(dialect: str, table: Table) -> Insert:
+    """Return the statement that inserts a row unless its key is there already; nullable columns stay empty."""
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in table.c if not column.nullable}
+    return _INSERT[dialect](table).values(**values).on_conflict_do_nothing()
 
 
 def note_event(connection: Connection, kind: str, text: str, at: float, **about: Any) -> None:

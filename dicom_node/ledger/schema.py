@@ -211,6 +211,49 @@ deliveries: Final = Table(
 )
 Index("ix_deliveries_state", deliveries.c.state, deliveries.c.destination, deliveries.c.not_before)
 
+#: Requests for storage commitment and their reports; `wanted` is the list of (SOP class, SOP instance).
+commitments: Final = Table(
+    "commitments",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("transaction_uid", _UID, nullable=False),
+    Column("calling", String(64), nullable=False),
+    Column("called", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", Float, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("give_up_at", Float, nullable=False),
+    Column("delivered_at", Float),
+    Column("lease_owner", String(100)),
+    Column("lease_until", Float),
+    UniqueConstraint("calling", "transaction_uid"),
+)
+Index("ix_commitments_state", commitments.c.state, commitments.c.not_before)
+
+#: What became of every association; `statuses` counts the C-STORE answers other than success.
+association_records: Final = Table(
+    "association_records",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("association_id", String(40), nullable=False),
+    Column("calling", String(64), nullable=False),
+    Column("called", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("ended_at", Float, nullable=False),
+    Column("ended", String(16), nullable=False),
+    Column("accepted", Text, nullable=False),
+    Column("refused", Text, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("statuses", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
 events: Final = Table(
     "events",
     metadata,

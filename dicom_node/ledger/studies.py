@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select
+from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select
 
 from dicom_node.entities import AssociationEnd, FactValue, InstanceRef
 from dicom_node.ledger.database import reading
@@ -85,11 +85,26 @@ class Studies:
         self._engine = engine
         self._reader = reading(engine)
 
-    def unread(self, limit: int) -> list[tuple[int, str]]:
-        """Return (row id, path) of instances whose header is not yet in the ledger, oldest first."""
+    def unread(self, limit: int, quiet_since: float = float("inf")) -> list[tuple[int, str]]:
+        """Return (row id, path) of instances whose header is not yet in the ledger, oldest first.
+
+        Parameters
+        ----------
+        quiet_since : float
+            UTC seconds: of studies that are still being received, only those to which nothing has come since.
+        """
+        settled = or_(revisions.c.state != str(StudyState.RECEIVING), revisions.c.last_arrival_at <= quiet_since)
         statement = (
             select(instances.c.id, instances.c.path)
             .join(unread, unread.c.instance_id == instances.c.id)
+            .join(
+                revisions,
+                and_(
+                    revisions.c.study_instance_uid == instances.c.study_instance_uid,
+                    revisions.c.number == instances.c.revision,
+                ),
+            )
+            .where(settled)
             .order_by(instances.c.id)
             .limit(limit)
         )

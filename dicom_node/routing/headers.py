@@ -7,6 +7,7 @@ has tens of thousands of them, vendors' private blocks are large, and a poor val
 
 import json
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping, MutableSequence
 from functools import cache
 from itertools import chain
@@ -19,12 +20,19 @@ from pydicom.charset import decode_bytes, python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID
 
 from dicom_node.entities import FactValue, Header
 from dicom_node.errors import CannotUnderstand
 
 #: Longest text that is kept, in characters; longer ones are reports, not facts to route by.
 LONGEST_TEXT: Final = 1024
+#: A deflated data set that expands further than this, in bytes, is not read.
+LONGEST_INFLATED: Final = 2**28
+_A_PIECE: Final = 2**20
+#: Preamble, prefix and the group length element (PS3.10 7.1).
+_META_START: Final = 144
 #: Longest raw value that is looked at, in bytes; larger ones are not even read from disk.
 _LONGEST_RAW: Final = 16384
 _DEEPEST: Final = 6  # nested sequences
@@ -67,12 +75,28 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     CannotUnderstand
-        If it is not a DICOM file.
+        If it is not a DICOM file, or a deflated one that expands beyond all measure.
     """
     try:
+        _check_expansion(path)
         return header_of(dcmread(path, stop_before_pixels=True, defer_size=_LONGEST_RAW))
-    except (InvalidDicomError, EOFError, ValueError, struct.error) as error:
+    except (InvalidDicomError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise CannotUnderstand(f"{path} is not a DICOM file that can be read; remove it from the folder") from error
+
+
+def _check_expansion(path: Path) -> None:
+    """Refuse a deflated file that pydicom, which inflates it as a whole, would fill the memory with (PS3.5 A.5)."""
+    meta = read_file_meta_info(path)
+    if "Deflate" not in meta.get("TransferSyntaxUID", UID("")).name:
+        return
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = 0
+    with path.open("rb") as file:
+        file.seek(_META_START + int(meta.get("FileMetaInformationGroupLength", 0)))
+        while packed := inflate.unconsumed_tail or file.read(_A_PIECE):
+            inflated += len(inflate.decompress(packed, _A_PIECE))
+            if inflated > LONGEST_INFLATED:
+                raise CannotUnderstand(f"{path} expands to more than {LONGEST_INFLATED >> 20} MiB")
 
 
 def header_of(dataset: Dataset) -> Header:

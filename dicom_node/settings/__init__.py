@@ -10,6 +10,7 @@ from dicom_node.settings.model import (
     ComputeSettings,
     DeliverySettings,
     Destination,
+    Engine,
     LedgerSettings,
     LogSettings,
     NodeSettings,
@@ -18,6 +19,7 @@ from dicom_node.settings.model import (
     Settings,
     SettingValue,
     Source,
+    TlsSettings,
 )
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ComputeSettings",
     "DeliverySettings",
     "Destination",
+    "Engine",
     "LedgerSettings",
     "LogSettings",
     "NodeSettings",
@@ -34,6 +37,7 @@ __all__ = [
     "SettingValue",
     "Settings",
     "Source",
+    "TlsSettings",
     "load_settings",
     "parse_settings",
 ]

@@ -22,6 +22,7 @@ from dicom_node.settings.model import (
     ResultSettings,
     Settings,
     Source,
+    TlsSettings,
 )
 from dicom_node.toml_source import KeyPath, TomlSource, TomlSyntaxError, read_toml
 
@@ -43,7 +44,10 @@ def load_settings(path: Path) -> Settings:
     folder = path.absolute().parent
     node = settings.node
     paths = {"data": _absolute(folder, node.data), "rules": _absolute(folder, node.rules)}
-    return settings.model_copy(update={"node": node.model_copy(update=paths)})
+    reception = settings.reception
+    if reception.tls is not None:
+        reception = reception.model_copy(update={"tls": _tls_from(folder, reception.tls)})
+    return settings.model_copy(update={"node": node.model_copy(update=paths), "reception": reception})
 
 
 def parse_settings(text: str, name: str) -> Settings:
@@ -67,6 +71,11 @@ def parse_settings(text: str, name: str) -> Settings:
         if not faults:
             return settings
     raise SettingsInvalid("\n".join(f"{name}:{line}: {what}" for line, what in sorted(faults)))
+
+
+def _tls_from(folder: Path, tls: TlsSettings) -> TlsSettings:
+    given = {name: getattr(tls, name) for name in ("certificate", "private_key", "client_ca")}
+    return tls.model_copy(update={name: path and _absolute(folder, path) for name, path in given.items()})
 
 
 def _absolute(folder: Path, path: Path) -> Path:
@@ -160,12 +169,13 @@ def _unknown(key: str, _given: object, path: KeyPath) -> str:
 def _known_keys(table: KeyPath) -> list[str]:
     if not table:
         return [_TABLE_OF_FIELD.get(name, name) for name in Settings.model_fields]
-    return list(_MODELS[str(table[0])].model_fields)
+    return list(_MODELS.get(_dotted(table), _MODELS[str(table[0])]).model_fields)
 
 
 _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "node": NodeSettings,
     "reception": ReceptionSettings,
+    "reception.tls": TlsSettings,
     "completion": CompletionSettings,
     "source": Source,
     "destination": Destination,

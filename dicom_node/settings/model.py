@@ -1,7 +1,9 @@
 """What `node.toml` can say: frozen values, their defaults, and what is allowed. Times are in seconds."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -72,7 +74,17 @@ def _plain_value(value: object) -> object:
     return value
 
 
+def _certificate_name(value: str) -> str:
+    if value.startswith("CN=") and value != "CN=":
+        return value
+    digits = re.sub(r"[:\s]", "", value).lower().removeprefix("sha256")
+    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
+        raise ValueError(f'{value!r} is neither "sha256:" and 64 hexadecimal digits nor "CN=" and a common name')
+    return f"sha256:{digits}"
+
+
 Name = Annotated[str, AfterValidator(_not_blank)]
+CertificateName = Annotated[str, AfterValidator(_certificate_name)]
 AeTitleText = Annotated[str, AfterValidator(_ae_title)]
 AnyOrAeTitle = Annotated[str, AfterValidator(lambda value: value if value == ANY else _ae_title(value))]
 AddressText = Annotated[str, AfterValidator(_address)]
@@ -97,6 +109,30 @@ class NodeSettings(_Section):
     tick_seconds: Annotated[float, Strict(), _between(0.01, 60)] = 0.1
 
 
+class Engine(StrEnum):
+    """What carries associations in."""
+
+    FAST = "fast"  # our own upper layer; pynetdicom where more than storage and verification is proposed
+    PYNETDICOM = "pynetdicom"  # always pynetdicom
+
+
+class TlsSettings(_Section):
+    """`[reception.tls]`: DICOM over TLS (PS3.15 B.12) on a port of its own, beside the plain one or alone."""
+
+    certificate: Path
+    private_key: Path
+    port: Port = 2762
+    client_ca: Path | None = None
+    require_client_certificate: Flag = False
+    only: Flag = False
+
+    @model_validator(mode="after")
+    def _required_means_verified(self) -> Self:
+        if self.require_client_certificate and self.client_ca is None:
+            raise ValueError("require_client_certificate needs client_ca: whose certificates are good?")
+        return self
+
+
 class ReceptionSettings(_Section):
     """`[reception]`: associations in. `maximum_pdu` is in bytes, 0 for no limit (PS3.8 D.1)."""
 
@@ -104,12 +140,20 @@ class ReceptionSettings(_Section):
     port: Port = 11112
     called_ae_titles: tuple[AeTitleText, ...] = ()
     maximum_associations: Count = 64
+    maximum_associations_per_caller: Count = 32
     maximum_pdu: Annotated[int, Strict(), _between(0, 2**32 - 1)] = 131072
     acse_timeout_seconds: Timeout = 30
     dimse_timeout_seconds: Timeout = 60
     network_timeout_seconds: Timeout = 120
+    slowest_bytes_per_second: Annotated[int, Strict(), _between(0, 2**30)] = 1000
+    maximum_mib_in_flight: Annotated[int, Strict(), _between(1, 2**24)] = 16384
+    maximum_mib_in_flight_per_caller: Annotated[int, Strict(), _between(1, 2**24)] = 8192
+    processes: Annotated[int, Strict(), _between(0, 64)] = 2
+    engine: Engine = Engine.FAST
+    journal_mib: Annotated[int, Strict(), _between(0, 2**16)] = 64
     free_space_floor_mib: Annotated[int, Strict(), _between(0, 2**40)] = 2048
     same_uid_other_bytes: SameUidPolicy = SameUidPolicy.KEEP_FIRST
+    tls: TlsSettings | None = None
 
 
 class CompletionSettings(_Section):
@@ -120,11 +164,32 @@ class CompletionSettings(_Section):
 
 
 class Source(_Section):
-    """`[[source]]`: one system that may send here; `"*"` stands for any AE title or address."""
+    """`[[source]]`: one system that may send here; `"*"` stands for any AE title or address.
+
+    Its storage commitment reports go to `commitment_host`, where it does not wait for them on its association.
+    """
 
     name: Name
     ae_titles: Annotated[tuple[AnyOrAeTitle, ...], AfterValidator(_not_empty)]
     addresses: Annotated[tuple[AddressText, ...], AfterValidator(_not_empty)]
+    certificates: tuple[CertificateName, ...] = ()
+    commitment_host: Name | None = None
+    commitment_port: Port = 104
+
+    def is_proved_by(self, certificates: frozenset[str]) -> bool:
+        """Return whether a connection is this source's: any, unless it has certificates of its own."""
+        return not self.certificates or bool(certificates & set(self.certificates))
+
+    def is_called(self, ae_title: str) -> bool:
+        """Return whether an AE title is one of this source's."""
+        return any(title in (ANY, ae_title) for title in self.ae_titles)
+
+    def is_at(self, address: str) -> bool:
+        """Return whether an IP address is one of this source's."""
+        caller = ipaddress.ip_address(address)
+        # an IPv4 caller of an IPv6 socket appears as ::ffff:10.0.0.1
+        caller = getattr(caller, "ipv4_mapped", None) or caller
+        return any(each == ANY or caller in ipaddress.ip_network(each, strict=False) for each in self.addresses)
 
 
 class Destination(_Section):

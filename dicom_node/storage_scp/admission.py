@@ -3,14 +3,10 @@
 Answers are those of the A-ASSOCIATE-RJ PDU (PS3.8 9.3.4, Table 9-21).
 """
 
-import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from dicom_node.settings import Source
-
-_ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,11 @@ class Admission:
     called: frozenset[str]
     sources: Sequence[Source]
     maximum_associations: int
+    maximum_associations_per_caller: int
 
-    def rejection(self, calling: str, called: str, address: str) -> Rejection | None:
+    def rejection(
+        self, calling: str, called: str, address: str, certificates: frozenset[str] = frozenset()
+    ) -> Rejection | None:
         """Return why a caller is not admitted, or None; permanent, because only a person can change it.
 
         A known AE title from an address that is not its own is answered like an unknown one: whoever asks learns
@@ -53,33 +52,34 @@ class Admission:
         if called.strip() not in self.called:
             known = ", ".join(sorted(self.called))
             return Rejection(1, 1, 7, f"called AE title is not one of this node's ({known})", unknown_caller=True)
-        namesakes = [source for source in self.sources if _named(calling.strip(), source.ae_titles)]
+        namesakes = [source for source in self.sources if source.is_called(calling.strip())]
         if not namesakes:
             return Rejection(1, 1, 3, "calling AE title is in no [[source]]", unknown_caller=True)
-        if not any(_at(address, source.addresses) for source in namesakes):
+        if not any(source.is_at(address) for source in namesakes):
             names = ", ".join(source.name for source in namesakes)
             reason = f"calling AE title belongs to source {names}, which has no such address"
             return Rejection(1, 1, 3, reason, unknown_caller=True)
+        here = [source for source in namesakes if source.is_at(address)]
+        if not any(source.is_proved_by(certificates) for source in here):
+            names = ", ".join(source.name for source in here)
+            reason = f"calling AE title belongs to source {names}, which has another certificate"
+            return Rejection(1, 1, 3, reason, unknown_caller=True)
         return None
 
-    def overload(self, open_associations: int) -> Rejection | None:
+    def overload(self, open_associations: int, of_this_caller: int) -> Rejection | None:
         """Return a transient rejection if as many associations as allowed are open (local limit exceeded)."""
-        if open_associations < self.maximum_associations:
-            return None
-        return local_limit(f"{open_associations} associations are open, as many as reception.maximum_associations")
+        if open_associations >= self.maximum_associations:
+            return local_limit(
+                f"{open_associations} associations are open, as many as reception.maximum_associations"
+            )
+        if of_this_caller >= self.maximum_associations_per_caller:
+            return local_limit(
+                f"{of_this_caller} associations of this caller are open, as many as "
+                "reception.maximum_associations_per_caller"
+            )
+        return None
 
 
 def local_limit(reason: str) -> Rejection:
     """Return the transient rejection "local limit exceeded": the caller may try again later."""
     return Rejection(2, 3, 2, reason)
-
-
-def _named(calling: str, ae_titles: Iterable[str]) -> bool:
-    return any(title in (_ANY, calling) for title in ae_titles)
-
-
-def _at(address: str, networks: Iterable[str]) -> bool:
-    caller = ipaddress.ip_address(address)
-    # an IPv4 caller of an IPv6 socket appears as ::ffff:10.0.0.1
-    caller = getattr(caller, "ipv4_mapped", None) or caller
-    return any(network == _ANY or caller in ipaddress.ip_network(network, strict=False) for network in networks)

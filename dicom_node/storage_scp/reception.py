@@ -1,52 +1,39 @@
-"""One association: admit it, keep each instance, note each arrival, answer, and note how it ended.
+"""What every association needs, whichever engine carries it, and who may have one."""
 
-The most important function is the most boring: `_stored`. Keep the bytes, note the arrival, answer 0x0000.
-"""
-
-import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
-from pydicom.dataset import Dataset
-from pynetdicom import evt
-from pynetdicom.association import Association as PeerAssociation
-from pynetdicom.pdu_primitives import A_ABORT, SOPClassCommonExtendedNegotiation
-from pynetdicom.service_class import StorageServiceClass
 
-from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, SameUidPolicy
-from dicom_node.errors import (
-    CannotUnderstand,
-    DuplicateInstance,
-    OutOfResources,
-    ProcessingFailure,
-    Refusal,
-)
+from dicom_node.entities import Arrival, Association, AssociationEnd, AssociationRecord, InstanceRef, SameUidPolicy
+from dicom_node.errors import OutOfResources
 from dicom_node.instance_store import Incoming, InstanceStore
-from dicom_node.presentation import STORAGE_SOP_CLASSES, acceptable, is_storage
+from dicom_node.settings import ReceptionSettings
 from dicom_node.storage_scp.admission import Admission, Rejection, local_limit
-from dicom_node.storage_scp.streaming import StreamingDimse, StreamingPart
+from dicom_node.storage_scp.commands import printable
+from dicom_node.storage_scp.commitment import CommitmentDesk
+from dicom_node.storage_scp.guarding import Bounds
+from dicom_node.storage_scp.places import Places
 
 log = structlog.get_logger(__name__)
 
-_SUCCESS: Final = 0x0000
-#: Error Comment (0000,0902) has VR LO.
-_MAX_COMMENT: Final = 64
+_MIB: Final = 2**20
 
 
 class Arrivals(Protocol):
-    """Where arrivals are noted; what a method has returned from is durable. Called from many threads."""
+    """Where arrivals are noted; what a method has returned from is durable."""
 
-    def note_arrival(
-        self, instance: InstanceRef, association: Association, at: float, policy: SameUidPolicy
-    ) -> Arrival:
-        """Note one kept instance; say what it is to what came before."""
+    def note_arrivals(
+        self, batch: Sequence[tuple[InstanceRef, Association, float]], policy: SameUidPolicy
+    ) -> list[Arrival]:
+        """Note kept instances, all or none; say what each is to what came before."""
         ...
 
-    def end_association(self, association: Association, end: AssociationEnd, at: float) -> None:
-        """Note the end of an association that carried at least one instance; after its last arrival."""
+    def end_associations(self, batch: Sequence[tuple[Association, AssociationEnd, float]]) -> None:
+        """Note the ends of associations that carried at least one instance; after their last arrivals."""
         ...
 
     def note_refused_sender(self, calling: str, called: str, address: str, reason: str, at: float) -> None:
@@ -62,233 +49,91 @@ class Arrivals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What every association needs."""
+    """What every association needs.
 
+    Parameters
+    ----------
+    clock : callable
+        UTC seconds.
+    mark : str
+        Begins the ids of the associations of one process.
+    desk : CommitmentDesk, optional
+        Without it storage commitment is not offered.
+    note_records : callable, optional
+        Given the records of associations that were admitted, after their ends.
+    """
+
+    settings: ReceptionSettings
+    ae_title: str
     admission: Admission
-    policy: SameUidPolicy
+    places: Places
     store: InstanceStore
     arrivals: Arrivals
     clock: Callable[[], float]
-
-
-class Admitted:
-    """The associations that are open now; counted under a lock, so that no two take the last place."""
-
-    def __init__(self) -> None:
-        self._sessions: set[Session] = set()
-        self._lock = threading.Lock()
-
-    def enter(self, session: "Session", admission: Admission) -> Rejection | None:
-        """Add an association, or return why there is no place for it."""
-        with self._lock:
-            rejection = admission.overload(len(self._sessions))
-            if rejection is None:
-                self._sessions.add(session)
-            return rejection
-
-    def leave(self, session: "Session") -> None:
-        """Give an association's place back."""
-        with self._lock:
-            self._sessions.discard(session)
-
-    def now(self) -> tuple["Session", ...]:
-        """Return the associations that are open now."""
-        with self._lock:
-            return tuple(self._sessions)
-
-
-class Session:
-    """One association, from its request to its end; pynetdicom calls its methods on the association's own thread."""
-
-    def __init__(self, peer: PeerAssociation, address: str, reception: Reception, admitted: Admitted) -> None:
-        self.peer = peer
-        self._reception = reception
-        self._admitted = admitted
-        self._association = Association(uuid.uuid4().hex, "", "", address, reception.clock())
-        self._carried = 0
-        self._aborted = False
-        self._storing = False
-        self._dimse = StreamingDimse(peer, self._open_part)
-        peer.dimse = self._dimse
-        peer.bind(evt.EVT_REQUESTED, self._requested)
-        peer.bind(evt.EVT_SOP_COMMON, self._unknown_are_storage)
-        peer.bind(evt.EVT_ACSE_RECV, self._heard)
-        peer.bind(evt.EVT_C_STORE, self._store)
+    mark: str = ""
+    desk: CommitmentDesk | None = None
+    note_records: Callable[[Sequence[AssociationRecord]], None] | None = None
 
     @property
-    def busy(self) -> bool:
-        """Whether a C-STORE is under way: bytes arriving, or being kept."""
-        return self._storing or self._dimse.receiving or not self._dimse.msg_queue.empty()
-
-    def ended(self) -> None:
-        """Note the association's end; called once its thread is over, hence after its last arrival."""
-        self._dimse.discard()
-        self._admitted.leave(self)
-        if not self._carried:
-            return
-        end = self._end()
-        try:
-            self._reception.arrivals.end_association(self._association, end, self._reception.clock())
-        except Exception:  # boundary: the ledger closes it as lost at the next start
-            log.exception("end of association not noted", association=self._association.id)
-        log.info("association ended", association=self._association.id, outcome=end, instances=self._carried)
-
-    def _end(self) -> AssociationEnd:
-        if self.peer.is_released:
-            return AssociationEnd.RELEASED
-        # an A-ABORT may still wait unread if the connection closed right behind it
-        aborted = self._aborted or isinstance(self.peer.dul.peek_next_pdu(), A_ABORT)
-        return AssociationEnd.ABORTED if aborted else AssociationEnd.LOST
-
-    def _heard(self, event: evt.Event) -> None:
-        self._aborted = self._aborted or isinstance(event.primitive, A_ABORT)
-
-    def _requested(self, event: evt.Event) -> None:
-        request = event.assoc.requestor.primitive
-        calling, called = _printable(request.calling_ae_title), _printable(request.called_ae_title)
-        address = self._association.address
-        self._association = Association(self._association.id, calling, called, address, self._association.opened_at)
-        try:
-            rejection = self._rejection()
-        except Exception:  # boundary: whatever fails at the door, nobody gets in unchecked
-            log.exception("association not judged", association=self._association.id)
-            rejection = local_limit("the node failed while judging the request")
-        if rejection is not None:
-            self._reject(rejection)
-            return
-        proposed = request.presentation_context_definition_list
-        event.assoc.acceptor.supported_contexts = acceptable(str(context.abstract_syntax) for context in proposed)
-        log.info(
-            "association opened", association=self._association.id, calling=calling, called=called, address=address
+    def bounds(self) -> Bounds:
+        """What a peer may do to an association that pynetdicom carries."""
+        settings = self.settings
+        return Bounds(
+            maximum_pdu=settings.maximum_pdu,
+            request_seconds=settings.acse_timeout_seconds,
+            pdu_seconds=settings.network_timeout_seconds,
+            message_seconds=settings.dimse_timeout_seconds,
+            slowest_bytes_per_second=settings.slowest_bytes_per_second,
         )
 
-    def _rejection(self) -> Rejection | None:
-        reception, caller = self._reception, self._association
-        unknown = reception.admission.rejection(caller.calling, caller.called, caller.address)
-        if unknown is not None:
-            return unknown
+    def unnamed(self, address: str) -> Association:
+        """Return a new association whose caller has not said its name yet."""
+        return Association(f"{self.mark}{uuid.uuid4().hex}", "", "", address, self.clock())
+
+    def stranger(self, caller: Association, certificates: frozenset[str] = frozenset()) -> Rejection | None:
+        """Return why a caller is not let in for good, or None."""
+        return self.admission.rejection(caller.calling, caller.called, caller.address, certificates)
+
+    def placed(self, caller: Association) -> int | Rejection:
+        """Take a place for one association and return its number, or return why there is none now."""
         try:
-            reception.store.ensure_space()
+            self.store.ensure_space()
         except OutOfResources as refusal:
             return local_limit(str(refusal))
-        return self._admitted.enter(self, reception.admission)
+        return self.places.take(self.admission, caller)
 
-    def _reject(self, rejection: Rejection) -> None:
-        caller = self._association
+    def note_refused(self, caller: Association, rejection: Rejection) -> None:
+        """Log a caller that was turned away, and record it if a person may want to let it in."""
         named = {"calling": caller.calling, "called": caller.called, "address": caller.address}
         log.warning("association refused", reason=rejection.reason, **named)
-        self.peer.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
-        if rejection.unknown_caller:
-            try:
-                self._reception.arrivals.note_refused_sender(
-                    **named, reason=rejection.reason, at=self._reception.clock()
-                )
-            except Exception:  # boundary: the caller is refused all the same
-                log.exception("refused sender not noted", **named)
-        # returns once the rejection is sent and the connection closed, as pynetdicom's own rejections do
-        self.peer.kill()
-
-    def _unknown_are_storage(self, event: evt.Event) -> dict[str, SOPClassCommonExtendedNegotiation]:
-        """Tell pynetdicom that SOP classes it does not know belong to the Storage Service Class.
-
-        Meant for requestors that say so themselves (PS3.7 D.3.3.6); nothing of it is sent.
-        """
-        proposed = event.assoc.requestor.primitive.presentation_context_definition_list
-        uids = {str(context.abstract_syntax) for context in proposed}
-        unknown = sorted(uid for uid in uids if is_storage(uid) and uid not in STORAGE_SOP_CLASSES)
-        return {uid: _storage_item(uid) for uid in unknown}
-
-    def _open_part(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Incoming:
-        calling = self._association.calling
-        return self._reception.store.incoming(sop_class_uid, sop_instance_uid, transfer_syntax_uid, calling)
-
-    def _store(self, event: evt.Event) -> Dataset:
-        """Answer one C-STORE request (PS3.4 B.2.3); the boundary at which every error becomes a status."""
-        held: StreamingPart | None = event.request._dataset_file  # noqa: SLF001 - pynetdicom's place for it
-        part = held.part if held is not None else None
-        uid = str(event.request.AffectedSOPInstanceUID)
-        self._storing = True
-        try:
-            self._stored(event, part)
-        except Refusal as refusal:
-            return self._refused(refusal, part, uid)
-        except Exception as error:  # boundary: the node goes on, and the sender may try again
-            log.exception("instance not kept", association=self._association.id, sop_instance_uid=uid)
-            return self._refused(_refusal(error), part, uid)
-        finally:
-            self._storing = False
-        return _status(_SUCCESS)
-
-    def _stored(self, event: evt.Event, part: Incoming | None) -> None:
-        """Keep the bytes, note the arrival; returning means that both are on disk."""
-        request, reception = event.request, self._reception
-        if part is None:
-            raise CannotUnderstand("the request has no data set")
-        instance = reception.store.keep(part, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
-        arrival = reception.arrivals.note_arrival(instance, self._association, reception.clock(), reception.policy)
-        self._carried += 1
-        log.info(
-            "instance kept",
-            association=self._association.id,
-            sop_instance_uid=instance.sop_instance_uid,
-            size=instance.size,
-            outcome=arrival,
-        )
-        if arrival is Arrival.DIFFERENT_REFUSED:
-            raise DuplicateInstance("this SOP Instance UID is known with other bytes")
-
-    def _refused(self, refusal: Refusal, part: Incoming | None, sop_instance_uid: str) -> Dataset:
-        self._put_aside(part, sop_instance_uid, refusal)
-        log.warning(
-            "instance refused",
-            association=self._association.id,
-            sop_instance_uid=sop_instance_uid,
-            status=f"0x{refusal.status:04X}",
-            reason=str(refusal),
-        )
-        return _status(refusal.status, str(refusal))
-
-    def _put_aside(self, part: Incoming | None, sop_instance_uid: str, refusal: Refusal) -> None:
-        """Quarantine refused bytes; where there is no room for them, drop them: the sender still has them."""
-        if part is None or not part.path.exists():
+        if not rejection.unknown_caller:
             return
-        if isinstance(refusal, OutOfResources):
-            part.discard()
-            return
-        part.close()
-        reason = f"0x{refusal.status:04X} {refusal}"
-        path = self._reception.store.quarantine(part.path, reason, self._association)
         try:
-            self._reception.arrivals.note_quarantined(
-                self._association, sop_instance_uid, refusal.status, str(refusal), str(path), self._reception.clock()
-            )
-        except Exception:  # boundary: the bytes and their reason are in the folder all the same
-            log.exception("quarantine not noted", association=self._association.id, path=str(path))
+            self.arrivals.note_refused_sender(**named, reason=rejection.reason, at=self.clock())
+        except Exception:  # boundary: the caller is refused all the same
+            log.exception("refused sender not noted", **named)
+
+    def open_part(
+        self, caller: Association, place: int, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> Incoming:
+        """Return where the bytes of one object go."""
+        part = self.store.incoming(sop_class_uid, sop_instance_uid, transfer_syntax_uid, caller.calling)
+        part.meter = partial(self._came, place)
+        return part
+
+    def _came(self, place: int, count: int) -> None:
+        """Count bytes of a big object; raises OutOfResources if there are to be no more of them now."""
+        self.places.fly(place, count)
+        if count <= 0:
+            return
+        self.store.ensure_space()
+        limits = self.settings.maximum_mib_in_flight, self.settings.maximum_mib_in_flight_per_caller
+        names = "maximum_mib_in_flight", "maximum_mib_in_flight_per_caller"
+        for flying, limit, name in zip(self.places.flying(place), limits, names, strict=True):
+            if flying > limit * _MIB:
+                raise OutOfResources(f"more bytes are arriving at once than reception.{name} allows ({limit} MiB)")
 
 
-def _storage_item(sop_class_uid: str) -> SOPClassCommonExtendedNegotiation:
-    item = SOPClassCommonExtendedNegotiation()
-    item.sop_class_uid = sop_class_uid
-    item.service_class_uid = StorageServiceClass.uid
-    return item
-
-
-def _refusal(error: Exception) -> Refusal:
-    if isinstance(error, OSError):
-        return OutOfResources(f"{error.strerror or type(error).__name__}: the node could not write")
-    return ProcessingFailure("the node failed to keep the instance; see its log")
-
-
-def _status(code: int, comment: str = "") -> Dataset:
-    answer = Dataset()
-    answer.Status = code
-    if comment:
-        # VR LO: no backslash, one line, the default character repertoire
-        answer.ErrorComment = _printable(comment)[:_MAX_COMMENT].replace("\\", "/")
-    return answer
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        character if character.isascii() and character.isprintable() else "?" for character in text
-    ).strip()
+def named(association: Association, calling: str, called: str) -> Association:
+    """Return an association with its caller's name, as a log can show it."""
+    return replace(association, calling=printable(calling), called=printable(called))

@@ -1,80 +1,50 @@
-"""The listening port: a thread per association, and none for a port that is only knocked at."""
+"""The node's listening port, received from within this process or by processes of its own."""
 
 import socket
-import struct
-import threading
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from dataclasses import replace
 
 import structlog
-from pynetdicom import AE
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.entities import AssociationRecord
 from dicom_node.instance_store import InstanceStore
-from dicom_node.presentation import verification
 from dicom_node.settings import ReceptionSettings, Source
 from dicom_node.storage_scp.admission import Admission
-from dicom_node.storage_scp.reception import Admitted, Arrivals, Reception, Session
+from dicom_node.storage_scp.commitment import CommitmentDesk
+from dicom_node.storage_scp.listening import listen
+from dicom_node.storage_scp.places import Places
+from dicom_node.storage_scp.receiver import Receiver
+from dicom_node.storage_scp.reception import Arrivals, Reception
+from dicom_node.storage_scp.recovery import journal_name, open_journal
+from dicom_node.storage_scp.secure import secured
 
 log = structlog.get_logger(__name__)
 
-_A_ASSOCIATE_RQ: Final = b"\x01"
-#: A-ABORT (PS3.8 9.3.8): source 2, service provider; reason 1, unrecognised PDU.
-_A_ABORT: Final = struct.pack(">BBIBBBB", 7, 0, 4, 0, 0, 2, 1)
-#: pynetdicom counts too, later and less exactly; ours is the count that holds.
-_NO_OWN_LIMIT: Final = 2**31
-_POLL_SECONDS: Final = 0.02
 
-
-class _Connection(RequestHandler):
-    """One accepted connection, on a thread of its own."""
-
-    server: "_Server"
-
-    def handle(self) -> None:
-        """Run the association to its end; the thread stays until then, to note that end."""
-        if self._begins_association():
-            self._serve()
-        # pynetdicom leaves a socket unclosed that its peer closed first
-        self.server.shutdown_request(self.request)
-
-    def _serve(self) -> None:
-        # pynetdicom never sets it; without it each answer waits up to 40 ms for the peer's delayed ACK
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # a peer that stops in the middle of a PDU must not hold a thread for ever
-        self.request.settimeout(self.ae.network_timeout)
-        association = self._create_association()
-        session = Session(association, self.client_address[0], self.server.reception, self.server.admitted)
-        association.start()
-        association.join()
-        session.ended()
-
-    def _begins_association(self) -> bool:
-        """Wait for the first byte; health checks open and close without any, others speak no DICOM."""
-        self.request.settimeout(self.ae.acse_timeout)
-        try:
-            first = self.request.recv(1, socket.MSG_PEEK)
-            if first not in (b"", _A_ASSOCIATE_RQ):
-                self.request.sendall(_A_ABORT)
-        except OSError:
-            return False
-        return first == _A_ASSOCIATE_RQ
-
-
-class _Server(ThreadedAssociationServer):
-    """pynetdicom's server with our connections."""
-
-    daemon_threads = True
-    #: senders open several associations at once; socketserver's default of 5 makes some of them wait a second
-    request_queue_size = 128
-    reception: Reception
-    admitted: Admitted
+def reception(
+    settings: ReceptionSettings,
+    node_ae_title: str,
+    sources: Sequence[Source],
+    store: InstanceStore,
+    arrivals: Arrivals,
+    clock: Callable[[], float],
+    places: Places,
+    mark: str = "",
+    desk: CommitmentDesk | None = None,
+    note_records: Callable[[Sequence[AssociationRecord]], None] | None = None,
+) -> Reception:
+    """Return what every association of a receiver needs."""
+    called = frozenset(settings.called_ae_titles or (node_ae_title,))
+    admission = Admission(
+        called, tuple(sources), settings.maximum_associations, settings.maximum_associations_per_caller
+    )
+    if desk is not None:
+        desk = replace(desk, settled=places.all_settled)
+    return Reception(settings, node_ae_title, admission, places, store, arrivals, clock, mark, desk, note_records)
 
 
 class StorageSCP:
-    """The node's Storage and Verification SCP.
+    """The node's Storage and Verification SCP, within this process.
 
     Parameters
     ----------
@@ -86,6 +56,12 @@ class StorageSCP:
         Who may call; nobody if empty.
     clock : callable
         UTC seconds.
+    desk : CommitmentDesk, optional
+        Without it storage commitment is not offered.
+    note_records : callable, optional
+        Given the records of associations that were admitted, after their ends.
+    name : str
+        Of its journal: another for each node on the same instance store.
     """
 
     def __init__(
@@ -96,28 +72,50 @@ class StorageSCP:
         store: InstanceStore,
         arrivals: Arrivals,
         clock: Callable[[], float],
+        desk: CommitmentDesk | None = None,
+        note_records: Callable[[Sequence[AssociationRecord]], None] | None = None,
+        name: str = "node",
     ) -> None:
-        called = frozenset(settings.called_ae_titles or (node_ae_title,))
-        admission = Admission(called, tuple(sources), settings.maximum_associations)
-        self._settings = settings
-        self._ae_title = node_ae_title
-        self._reception = Reception(admission, settings.same_uid_other_bytes, store, arrivals, clock)
-        self._admitted = Admitted()
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._name = name
+        places = Places(settings.maximum_associations)
+        self.reception = reception(
+            settings,
+            node_ae_title,
+            sources,
+            store,
+            arrivals,
+            clock,
+            places,
+            desk=desk,
+            note_records=note_records,
+        )
+        self._tls = secured(self.reception)
+        self._listener: socket.socket | None = None
+        self._receiver: Receiver | None = None
 
     @property
     def port(self) -> int:
-        """The port that is listened on.
+        """The port that is listened on; that of TLS if there is no other.
 
         Raises
         ------
         RuntimeError
             If not started.
         """
-        if self._server is None:
-            raise RuntimeError("the Storage SCP is not started")
-        return int(self._server.server_address[1])
+        if self._listener is None:
+            if self.tls_port is None:
+                raise RuntimeError("the Storage SCP is not started")
+            return self.tls_port
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port that is listened on for TLS, if there is one."""
+        return None if self._tls is None else self._tls.port
+
+    def all_settled(self, seconds: float) -> bool:
+        """Wait until the ledger has all that was answered before; return whether it has."""
+        return self.reception.places.all_settled(seconds)
 
     def start(self) -> None:
         """Listen; when this returns the port is bound.
@@ -127,43 +125,24 @@ class StorageSCP:
         OSError
             If the address cannot be bound, for instance because another program has the port.
         """
-        entity = _entity(self._ae_title, self._settings)
-        address = (self._settings.address, self._settings.port)
-        server = entity.make_server(
-            address, contexts=verification(), server_class=_Server, request_handler=_Connection
-        )
-        server.reception, server.admitted = self._reception, self._admitted
-        entity._servers.append(server)  # noqa: SLF001 - its shutdown() takes itself off this list
-        self._server = server
-        self._thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="storage-scp"
-        )
-        self._thread.start()
-        log.info("listening", address=self._settings.address, port=self.port, called=self._ae_title)
+        settings = self.reception.settings
+        if settings.tls is None or not settings.tls.only:
+            self._listener = listen(settings)
+            journal = open_journal(self.reception, journal_name(self._name, 0))
+            self._receiver = Receiver(self._listener, self.reception, journal)
+            self._receiver.start()
+            log.info("listening", address=settings.address, port=self.port)
+        try:
+            if self._tls is not None:
+                self._tls.start()
+        except OSError:
+            self.stop(0)
+            raise
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Stop accepting, let running C-STOREs finish for as long as the grace, then abort what is still open."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.shutdown()
-        self._thread.join()
-        deadline = time.monotonic() + grace_seconds
-        while any(session.busy for session in self._admitted.now()) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-        for session in self._admitted.now():
-            session.peer.abort()
-        while self._admitted.now() and time.monotonic() < deadline + grace_seconds:
-            time.sleep(_POLL_SECONDS)
-        self._server = self._thread = None
-
-
-def _entity(ae_title: str, settings: ReceptionSettings) -> Any:
-    entity = AE(ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_associations = _NO_OWN_LIMIT
-    entity.maximum_pdu_size = settings.maximum_pdu
-    entity.acse_timeout = settings.acse_timeout_seconds
-    entity.dimse_timeout = settings.dimse_timeout_seconds
-    entity.network_timeout = settings.network_timeout_seconds
-    return entity
+        if self._receiver is not None:
+            self._receiver.stop(grace_seconds)
+            self._receiver = self._listener = None
+        if self._tls is not None:
+            self._tls.stop(grace_seconds)

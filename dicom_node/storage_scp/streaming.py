@@ -5,8 +5,9 @@ no atomic rename into the store is possible, and a full disk would abort the ass
 Its message object writes to any file-like object that it holds, so it is handed the store's.
 """
 
+import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association as PeerAssociation
@@ -16,6 +17,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.errors import CannotUnderstand, SopClassMismatch
 from dicom_node.instance_store import Incoming, is_uid
+from dicom_node.storage_scp.guarding import Pace, ProtocolViolated
 
 #: Called with SOP Class UID, SOP Instance UID and transfer syntax UID; returns where the data set goes.
 OpenPart = Callable[[str, str, str], Incoming]
@@ -23,6 +25,8 @@ OpenPart = Callable[[str, str, str], Incoming]
 #: Stands in a response for a UID that the request lacks or that no response can carry.
 _NO_UID: Final = "0.0"
 _MAX_UID: Final = 64
+#: Requests that wait for their answers; each may hold an open file, and a peer that was given no window has one.
+_MOST_WAITING: Final = 64
 
 
 class StreamingPart:
@@ -48,9 +52,11 @@ class StreamingPart:
 class StreamingDimse(DIMSEServiceProvider):
     """The DIMSE provider of one association, with C-STORE data sets diverted to files."""
 
-    def __init__(self, association: PeerAssociation, open_part: OpenPart) -> None:
+    def __init__(self, association: PeerAssociation, open_part: OpenPart, pace: Pace) -> None:
         super().__init__(association)
         self._open_part = open_part
+        self._pace = pace
+        self._sending = threading.Lock()
         self._parts: list[Incoming] = []
 
     @property
@@ -58,13 +64,29 @@ class StreamingDimse(DIMSEServiceProvider):
         """Whether a message is only partly here."""
         return self.message is not None
 
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Send one message whole: reports are sent from another thread than answers, and fragments must not mix."""
+        with self._sending:
+            super().send_msg(primitive, context_id)
+
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take one P-DATA apart, so that a data set in the same PDU as its command finds its file open."""
+        """Take one P-DATA apart, so that a data set in the same PDU as its command finds its file open.
+
+        Raises
+        ------
+        ProtocolViolated
+            If the peer does not wait for its answers, or as `Pace.took` does.
+        """
+        if self.msg_queue.qsize() > _MOST_WAITING:
+            raise ProtocolViolated(f"more than {_MOST_WAITING} requests at once")
         for context_id, data in primitive.presentation_data_value_list:
+            self._pace.took(len(data), in_memory=self.message is None or self.message._data_set_file is None)  # noqa: SLF001 - see module
             fragment = P_DATA()
             fragment.presentation_data_value_list.append((context_id, data))
             super().receive_primitive(fragment)
             self._divert(context_id)
+            if self.message is None:
+                self._pace.ended()
 
     def discard(self) -> None:
         """Remove what an association that is gone left half received, or received and never handled."""

@@ -51,6 +51,15 @@ def test_kill_9_at_every_stage(tmp_path: Path) -> None:
         node.stop()
 
 
+def test_receivers_are_no_workers(tmp_path: Path) -> None:
+    """What kills workers kills no receiver, and the other way round: each process of a node is counted once."""
+    with NodeProcess.alone(tmp_path / "node", reception="processes = 2", compute="workers = 2") as node:
+        until(lambda: len(node.workers()) == 2)
+        receivers = set(node.receivers()) - {node.pid}
+        assert len(receivers) == 2
+        assert not receivers & set(node.workers())
+
+
 def _kill_all(node: NodeProcess) -> None:
     """Kill the node; its workers must not outlive it for long."""
     workers = node.workers()

@@ -71,7 +71,7 @@ def test_results_of_another_node_start_nothing(house: House, tmp_path: Path) -> 
         uids.append(str(dataset.SOPInstanceUID))
         save(dataset, tmp_path / "foreign" / f"{len(uids)}.dcm")
     house.push(tmp_path / "foreign")
-    assert all(_stored(house, uid) for uid in uids)
+    until(lambda: all(_stored(house, uid) for uid in uids))
     assert house.ledger.studies.revisions(foreign) == []
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,20 @@ def test_status_shows_what_is_held(config: Path, ledger: Ledger) -> None:
     assert held.exit_code == 1
     assert "STRANGER" in held.stdout
     assert "0xC000" in held.stdout
+
+
+def test_status_lists_who_was_refused(config: Path, ledger: Ledger) -> None:
+    """Each with its reason, how often, and when last; the latest first."""
+    for second in range(3):
+        ledger.arrivals.note_refused_sender("STRANGER", "NODE", "10.0.0.9", "in no [[source]]", NOW + second)
+    ledger.arrivals.note_refused_sender("CT1", "OTHER", "10.0.0.7", "not one of this node's", NOW + 60)
+    told = json.loads(_run("status", "--config", config, "--json").stdout)["refused_senders"]
+    assert [(each["calling"], each["called"], each["address"], each["count"]) for each in told] == [
+        ("CT1", "OTHER", "10.0.0.7", 1),
+        ("STRANGER", "NODE", "10.0.0.9", 3),
+    ]
+    assert told[1]["reason"] == "in no [[source]]"
+    assert datetime.fromisoformat(told[1]["last"]).timestamp() == NOW + 2
 
 
 def test_status_of_one_study_has_its_history(config: Path, ledger: Ledger) -> None:

@@ -32,7 +32,7 @@ _ROLES: Final = {"brain_extraction": ("t1",)}
 #: Names with the look of a repository path that belong to a running node, a demo, another package or another place.
 _ELSEWHERE: Final = frozenset(
     {
-        *("var/node", "store/instances", "store/results", "store/quarantine", "store/incoming"),
+        *("var/node", "store/instances", "store/results", "store/quarantine", "store/incoming", "store/journal"),
         *("quarantine/", "incoming/", "demo-out/", ".venv/bin", ".venv/bin/pip", ".venv/bin/dicom-node"),
         *("data/", "models/"),
     }

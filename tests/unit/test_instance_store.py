@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -26,7 +27,7 @@ from pydicom.uid import (
 from dicom_node import IMPLEMENTATION_CLASS_UID, MANUFACTURER
 from dicom_node.entities import Association
 from dicom_node.errors import CannotUnderstand, OutOfResources, SopClassMismatch
-from dicom_node.instance_store import Incoming, InstanceStore, is_uid
+from dicom_node.instance_store import HELD, Incoming, InstanceStore, is_uid
 
 SENDER = Association("a1", "SCANNER", "NODE", "10.0.0.1", 1_700_000_000.0)
 
@@ -162,7 +163,7 @@ def test_the_floor(tmp_path: Path) -> None:
     part = received(store, data_set())
     with pytest.raises(OutOfResources, match="1023 MiB free"):
         store.keep(part, MRImageStorage, "1.2.3")
-    assert part.path.stat().st_size < 500  # the bytes were dropped, not written to a full disk
+    assert not part.path.exists()  # the bytes were dropped, not written to a full disk
 
 
 def test_a_disk_that_refuses_is_out_of_resources(store: InstanceStore) -> None:
@@ -175,20 +176,37 @@ def test_a_disk_that_refuses_is_out_of_resources(store: InstanceStore) -> None:
 
 def test_a_full_disk_is_out_of_resources(tmp_path: Path) -> None:
     """A write that fails for want of space (`/dev/full`) is kept until the end, then raised, once and for all."""
-    full = tmp_path / "full.part"
-    full.symlink_to("/dev/full")
-    part = Incoming.__new__(Incoming)
-    part.path, part.refusal, part.offset = full, None, 0
-    part._digest, part._file = hashlib.sha256(), full.open("r+b", buffering=0)
-    part.write(b"x")
-    part.write(b"y")
+    part = Incoming(tmp_path, b"head", ExplicitVRLittleEndian)
+    part.write(bytes(HELD + 1))
+    assert part._file is not None
+    part._file.close()
+    with Path("/dev/full").open("r+b", buffering=0) as part._file:
+        part.write(b"x")
+        part.write(b"y")
     with pytest.raises(OutOfResources, match="No space left on device"):
-        part.complete()
+        part.finish()
+
+
+@pytest.mark.parametrize("size", [0, 1, HELD - 1, HELD, HELD + 1, 3 * HELD])
+def test_small_objects_stay_in_memory(store: InstanceStore, size: int) -> None:
+    """Up to a size there is no file while an object comes in; its bytes and hash are the same either way."""
+    data = os.urandom(size)
+    part = store.incoming(MRImageStorage, "1.2.3", ExplicitVRLittleEndian, "SCANNER")
+    for at in range(0, size, 100_000):
+        part.write(memoryview(data)[at : at + 100_000])
+    assert part.path.exists() is (size > HELD)
+    assert (part.held is None) is (size > HELD)
+    assert part.sha256 == hashlib.sha256(data).hexdigest()
+    part.finish()
+    assert part.path.read_bytes() == part.head + data
+    assert part.size == len(part.head) + size
+    part.discard()
 
 
 def test_quarantine(store: InstanceStore) -> None:
     """The bytes lie under the day they came, the reason and the sender beside them."""
     part = received(store, b"rubbish")
+    part.to_file()
     part.close()
     aside = store.quarantine(part.path, "0xC000 no Study Instance UID", SENDER)
     assert str(aside.relative_to(store.root)).startswith("quarantine/2023-11-14/")
@@ -225,10 +243,12 @@ def test_a_result_has_a_plain_name(store: InstanceStore, name: str) -> None:
 def test_the_sweep_removes_what_a_killed_process_left(store: InstanceStore) -> None:
     """A temporary file of a process that was killed goes; one that is still being written stays."""
     alive = received(store, data_set())
+    alive.to_file()
     code = (
         "import os, sys; from pathlib import Path; from dicom_node.instance_store import InstanceStore;"
         "store = InstanceStore(Path(sys.argv[1]), 0);"
-        "part = store.incoming('1.2', '1.2.3', '1.2.840.10008.1.2', 'X'); part.write(b'x'); os._exit(9)"
+        "part = store.incoming('1.2', '1.2.3', '1.2.840.10008.1.2', 'X');"
+        "part.write(b'x'); part.to_file(); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(store.root)], check=False)
     assert len(list(store.receive_folder.iterdir())) == 2
@@ -241,6 +261,7 @@ def test_the_sweep_removes_what_a_killed_process_left(store: InstanceStore) -> N
 def test_the_lock_is_what_protects(store: InstanceStore) -> None:
     """A received file holds a shared lock until it is closed, so that a sweep elsewhere sees that it lives."""
     part = received(store, data_set())
+    part.to_file()
     with part.path.open("rb") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     part.close()

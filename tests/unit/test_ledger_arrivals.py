@@ -145,6 +145,20 @@ def test_associations_open_at_a_start_are_lost(ledger: Ledger) -> None:
     assert ends == {"a-1": "released", "a-2": "lost"}
 
 
+def test_open_associations_of_one_receiver_are_lost(ledger: Ledger) -> None:
+    """Those whose id begins with its mark and that have no end yet; `1a-` is not the mark of `01a-` or `1ab-`."""
+    for number, name in enumerate(("1a-open", "1a-ended", "1ab-other", "01a-other", "1a_other")):
+        arrive(ledger, image(number), association=replace(SCANNER, id=name))
+    ledger.arrivals.end_association(replace(SCANNER, id="1a-ended"), AssociationEnd.RELEASED, NOW + 1)
+    assert ledger.arrivals.lose_associations("1a-", NOW + 9) == 1
+    assert ledger.arrivals.lose_associations("1a-", NOW + 10) == 0
+    assert ledger.arrivals.lose_associations("%-", NOW + 10) == 0
+    with ledger.engine.connect() as connection:
+        ends = {row.id: (row.ended, row.ended_at) for row in connection.execute(select(associations))}
+    open_ones = {"1ab-other": (None, None), "01a-other": (None, None), "1a_other": (None, None)}
+    assert ends == {"1a-open": ("lost", NOW + 9), "1a-ended": ("released", NOW + 1), **open_ones}
+
+
 def test_a_flood_of_strangers_is_one_row(ledger: Ledger) -> None:
     """Refused callers are counted by who, from where and why; overlong names do not break the ledger."""
     for second in range(50):

@@ -42,6 +42,21 @@ def test_opening_again_finds_what_was_there(tmp_path: Path) -> None:
         again.close()
 
 
+def test_a_ledger_that_was_moved_is_not_written_on(tmp_path: Path) -> None:
+    """SQLite would go on in the moved file, and answer success; brought back, it is the ledger again."""
+    ledger = open_ledger(_url(tmp_path))
+    arrive(ledger, image(1))
+    here, away = tmp_path / "ledger.sqlite", tmp_path / "away"
+    here.rename(away)
+    with pytest.raises(LedgerMissing, match="is gone"):
+        arrive(ledger, image(2))
+    assert not here.exists()
+    away.rename(here)
+    arrive(ledger, image(3))
+    assert len(ledger.studies.latest(5)) == 1
+    ledger.close()
+
+
 def test_commits_survive_a_power_cut(tmp_path: Path) -> None:
     """SQLite in WAL mode syncs every commit (synchronous = FULL) and holds foreign keys."""
     ledger = open_ledger(_url(tmp_path))

@@ -50,6 +50,16 @@ def test_unread_is_handed_out_by_the_piece(ledger: Ledger) -> None:
     assert [path for _, path in ledger.studies.unread(2)] == [image(0).path, image(1).path]
 
 
+def test_unread_of_a_study_that_is_still_arriving(ledger: Ledger) -> None:
+    """Is not handed out before the study pauses, or is complete."""
+    arrive(ledger, image(1), at=NOW)
+    assert ledger.studies.unread(10, quiet_since=NOW - 0.1) == []
+    assert len(ledger.studies.unread(10, quiet_since=NOW)) == 1
+    (revision,) = ledger.studies.in_state(StudyState.RECEIVING)
+    ledger.studies.close(revision, "quiet", NOW)
+    assert len(ledger.studies.unread(10, quiet_since=NOW - 9)) == 1
+
+
 def test_verdicts_and_jobs_are_one_transaction(ledger: Ledger) -> None:
     """After routing the revision is ROUTED, its jobs queue, and the rules that decided are kept."""
     first, second = queued(ledger, new_job("one"), new_job("two", priority=0))

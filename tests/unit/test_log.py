@@ -5,6 +5,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -126,3 +127,21 @@ def test_lines_below_the_level_are_not_written() -> None:
 def test_what_may_be_shown_of_an_error(error: Exception, text: str) -> None:
     """All of our own; the type of others; of the system's the reason, never the file name."""
     assert log.safe_text(error) == text
+
+
+@pytest.mark.parametrize("broken", ["full", "closed"])
+def test_a_log_that_cannot_be_written_stops_nothing(broken: str) -> None:
+    """A full disk under the log, or a closed stream, costs the lines and nothing else."""
+    stream = Path("/dev/full").open("wb", buffering=0) if broken == "full" else io.BytesIO()  # noqa: SIM115
+    lines = io.TextIOWrapper(stream, encoding="utf-8", write_through=True)
+    if broken == "closed":
+        stream.close()
+    log.configure("info", stream=lines)
+    try:
+        structlog.get_logger("x").info("study complete", study="1.2.3")
+        logging.getLogger("library").warning("careful")
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers = []
+        logging.captureWarnings(capture=False)
+        stream.close()

@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, MRImageStorage
 
 from dicom_node.entities import Header, InstanceRef, StudyFacts
 from dicom_node.errors import CannotUnderstand
-from dicom_node.routing import ReceivedHeader, gather, header_from_json, header_of, header_to_json, read_header
+from dicom_node.routing import (
+    ReceivedHeader,
+    gather,
+    header_from_json,
+    header_of,
+    header_to_json,
+    headers,
+    read_header,
+)
 from dicom_node.routing.facts import orientation
 
 _AXIAL = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -240,3 +248,18 @@ def test_an_enhanced_image_has_plain_keywords(shared_data: Path) -> None:
     assert series.values["InversionTime"] == (900.0,)
     assert series.values["ScanningSequence"] == ("GR", "IR")
     assert series.values["SharedFunctionalGroupsSequence.MRModifierSequence.InversionTimes"] == (900.0,)
+
+
+def test_a_deflated_file_that_expands_beyond_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kilobytes must not fill the node's memory; a deflated header of common size is read."""
+    dataset = _dataset()
+    dataset.add_new("PixelData", "OW", bytes(3_000_000))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = tmp_path / "bomb.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    assert path.stat().st_size < 20_000
+    assert read_header(path)["Modality"] == ("MR",)
+    monkeypatch.setattr(headers, "LONGEST_INFLATED", 2_000_000)
+    with pytest.raises(CannotUnderstand, match="expands"):
+        read_header(path)

@@ -49,6 +49,12 @@ def test_an_empty_file_means_the_defaults() -> None:
             "[[source]] 'x': addresses, entry 1 'h' is not",
         ),
         ("[[source]]\nname='x'\nae_titles=['*']\naddresses=['10.1.2.3/16']", "did you mean '10.1.0.0/16'?"),
+        ("[[source]]\nname='x'\nae_titles=['*']\naddresses=['*']\ncertificates=['mr1']", 'neither "sha256:"'),
+        (
+            "[reception.tls]\ncertificate='c'\nprivate_key='k'\nrequire_client_certificate=true",
+            "require_client_certificate needs client_ca",
+        ),
+        ("[reception.tls]\ncertificate='c'\nprivate_key='k'\nclint_ca='x'", "did you mean 'client_ca'?"),
         (
             "[[destination]]\nname = 'p'\nae_title = 'A'\nport = 104",
             "node.toml:1: [[destination]] 'p': host is missing",
@@ -118,3 +124,22 @@ def test_pipeline_settings_keep_their_types() -> None:
     """True stays true and 1 stays a whole number: a pipeline's default decides which is right."""
     values = parse_settings("[pipelines.p]\na = true\nb = 1\nc = 1.5\nd = 'x'", "n").pipelines["p"]
     assert [(value, type(value)) for value in values.values()] == [(True, bool), (1, int), (1.5, float), ("x", str)]
+
+
+def test_paths_of_tls_start_at_the_file(tmp_path: Path) -> None:
+    """Relative paths of [reception.tls] are those beside node.toml."""
+    (tmp_path / "node.toml").write_text("[reception.tls]\ncertificate = 'a/c.pem'\nprivate_key = '/k.pem'\n")
+    tls = load_settings(tmp_path / "node.toml").reception.tls
+    assert tls is not None
+    assert (tls.certificate, tls.private_key, tls.client_ca) == (tmp_path / "a" / "c.pem", Path("/k.pem"), None)
+
+
+def test_a_fingerprint_in_any_tools_form() -> None:
+    """OpenSSL's colons and capitals, with or without the name of the digest, are one fingerprint."""
+    digits = "ab" * 32
+    colons = ":".join(["AB"] * 32)
+    text = "[[source]]\nname='x'\nae_titles=['*']\naddresses=['*']\ncertificates=['{}', 'SHA256:{}', 'CN=a b']"
+    (source,) = parse_settings(text.format(colons, digits), "node.toml").sources
+    assert source.certificates == (f"sha256:{digits}", f"sha256:{digits}", "CN=a b")
+    assert source.is_proved_by(frozenset({"CN=a b"}))
+    assert not source.is_proved_by(frozenset({"CN=a"}))

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -20,9 +20,17 @@ from pynetdicom.association import Association as PeerAssociation
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from dicom_node.entities import Arrival, Association, AssociationEnd, InstanceRef, Peer, SameUidPolicy
+from dicom_node.entities import (
+    Arrival,
+    Association,
+    AssociationEnd,
+    AssociationRecord,
+    InstanceRef,
+    Peer,
+    SameUidPolicy,
+)
 from dicom_node.instance_store import InstanceStore
-from dicom_node.settings import ReceptionSettings, Source
+from dicom_node.settings import Engine, ReceptionSettings, Source
 from dicom_node.storage_scp import StorageSCP
 
 EVERYBODY = Source(name="everybody", ae_titles=("*",), addresses=("*",))
@@ -32,17 +40,30 @@ class Ledger:
     """What the node noted, in order; it can be told to fail, and to make its caller wait."""
 
     def __init__(self) -> None:
-        self.instances: list[InstanceRef] = []
-        self.outcomes: list[Arrival] = []
+        #: Waits until what was answered out of the journal is noted.
+        self.settled: Callable[[], object] = lambda: None
+        self._instances: list[InstanceRef] = []
+        self._outcomes: list[Arrival] = []
         self.ends: list[tuple[Association, AssociationEnd]] = []
         self.refused: list[dict[str, str]] = []
         self.quarantined: list[tuple[str, int, str, str]] = []
+        self.records: list[AssociationRecord] = []
         self.log: list[str] = []
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
         self.asked = threading.Event()
         self._known: dict[str, str] = {}
+
+    @property
+    def instances(self) -> list[InstanceRef]:
+        self.settled()
+        return self._instances
+
+    @property
+    def outcomes(self) -> list[Arrival]:
+        self.settled()
+        return self._outcomes
 
     def note_arrival(
         self, instance: InstanceRef, association: Association, at: float, policy: SameUidPolicy
@@ -52,24 +73,30 @@ class Ledger:
         if self.error is not None:
             raise self.error
         outcome = self._outcome(instance, policy)
-        self.instances.append(instance)
-        self.outcomes.append(outcome)
+        self._instances.append(instance)
+        self._outcomes.append(outcome)
         self.log.append("arrival")
         return outcome
+
+    def note_arrivals(
+        self, batch: Sequence[tuple[InstanceRef, Association, float]], policy: SameUidPolicy
+    ) -> list[Arrival]:
+        return [self.note_arrival(instance, association, at, policy) for instance, association, at in batch]
 
     def _outcome(self, instance: InstanceRef, policy: SameUidPolicy) -> Arrival:
         first = self._known.setdefault(instance.sop_instance_uid, instance.sha256)
         if first == instance.sha256:
-            return Arrival.REPEATED if instance.sha256 in [seen.sha256 for seen in self.instances] else Arrival.NEW
+            return Arrival.REPEATED if instance.sha256 in [seen.sha256 for seen in self._instances] else Arrival.NEW
         return {
             SameUidPolicy.KEEP_FIRST: Arrival.DIFFERENT_KEPT_FIRST,
             SameUidPolicy.KEEP_LAST: Arrival.DIFFERENT_KEPT_LAST,
             SameUidPolicy.REFUSE: Arrival.DIFFERENT_REFUSED,
         }[policy]
 
-    def end_association(self, association: Association, end: AssociationEnd, at: float) -> None:
-        self.ends.append((association, end))
-        self.log.append("end")
+    def end_associations(self, batch: Sequence[tuple[Association, AssociationEnd, float]]) -> None:
+        for association, end, _ in batch:
+            self.ends.append((association, end))
+            self.log.append("end")
 
     def note_refused_sender(self, calling: str, called: str, address: str, reason: str, at: float) -> None:
         self.refused.append({"calling": calling, "called": called, "address": address, "reason": reason})
@@ -217,17 +244,36 @@ def rejection(association: PeerAssociation) -> tuple[int, int, int]:
 StartNode = Callable[..., Node]
 
 
+@pytest.fixture(params=["journal", "fast", "pynetdicom"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Each way of reception in turn: all must pass every test of what the node does on the wire."""
+    return str(request.param)
+
+
 @pytest.fixture
-def start_node(tmp_path: Path) -> Iterator[StartNode]:
+def engine(way: str) -> Engine:
+    return Engine.PYNETDICOM if way == "pynetdicom" else Engine.FAST
+
+
+@pytest.fixture
+def journal_mib(way: str) -> int:
+    return 8 if way == "journal" else 0
+
+
+@pytest.fixture
+def start_node(tmp_path: Path, engine: Engine, journal_mib: int) -> Iterator[StartNode]:
     """Return a function that starts a Storage SCP with changed settings; all are stopped afterwards."""
     started: list[Node] = []
 
     def start(sources: tuple[Source, ...] = (EVERYBODY,), floor: int = 0, **changes: Any) -> Node:
-        settings = ReceptionSettings().model_copy(update={"port": 0, **changes})
+        chosen = {"port": 0, "engine": engine, "journal_mib": journal_mib, **changes}
+        settings = ReceptionSettings().model_copy(update=chosen)
         free = [2**40]
         store = InstanceStore(tmp_path / f"store{len(started)}", floor, lambda _: free[0])
         ledger = Ledger()
-        node = Node(StorageSCP(settings, "NODE", sources, store, ledger, time.time), store, ledger, free)
+        scp = StorageSCP(settings, "NODE", sources, store, ledger, time.time, note_records=ledger.records.extend)
+        ledger.settled = lambda: scp.reception.places.all_settled(10)
+        node = Node(scp, store, ledger, free)
         node.scp.start()
         started.append(node)
         return node

@@ -84,6 +84,19 @@ def test_one_association_too_many(start_node: Any, rejection: Any, eventually: A
     second.release()
 
 
+def test_a_caller_has_its_own_share(start_node: Any, rejection: Any, eventually: Any) -> None:
+    """`maximum_associations_per_caller` of one address and AE title; others find their places free."""
+    node = start_node(maximum_associations=4, maximum_associations_per_caller=2)
+    wild = [node.request(calling="WILD") for _ in range(3)]
+    assert rejection(wild[2]) == (2, 3, 2)
+    with node.line(calling="SCANNER") as line:
+        assert line.object().Status == 0x0000
+    wild[0].release()
+    assert eventually(lambda: (again := node.request(calling="WILD")).is_established and not again.release())
+    wild[1].release()
+    assert node.ledger.refused == []
+
+
 def test_refused_callers_leave_no_thread_and_take_no_place(start_node: Any, eventually: Any) -> None:
     """A stranger that knocks fifty times does not use up the places."""
     node = start_node(SCANNERS, maximum_associations=2)

@@ -38,6 +38,12 @@ def test_an_acknowledged_instance_is_on_disk_and_noted(node: Any, mr_image: Any,
     assert node.files("incoming") == []
 
 
+#: What is answered out of the journal waits for no ledger and no folder: see test_recovery and test_disk_trouble.
+_WITHOUT_JOURNAL = pytest.mark.parametrize("way", ["fast", "pynetdicom"], indirect=True)
+_WITH_JOURNAL = pytest.mark.parametrize("way", ["journal"], indirect=True)
+
+
+@_WITHOUT_JOURNAL
 def test_success_waits_for_the_ledger(node: Any, eventually: Any) -> None:
     """While the ledger has not returned, no answer is given; then it is 0x0000."""
     node.ledger.gate.clear()
@@ -54,6 +60,36 @@ def test_success_waits_for_the_ledger(node: Any, eventually: Any) -> None:
     assert answers[0].Status == 0x0000
 
 
+@_WITH_JOURNAL
+def test_the_journal_waits_for_no_ledger(node: Any) -> None:
+    """While the ledger has not returned, 0x0000 is given out of the journal; then the arrival is noted."""
+    node.ledger.gate.clear()
+    with node.line() as line:
+        assert line.object().Status == 0x0000
+        assert node.ledger._instances == []
+        node.ledger.gate.set()
+    assert len(node.ledger.instances) == 1
+
+
+@_WITH_JOURNAL
+def test_what_was_answered_and_can_never_be_noted(node: Any, mr_image: Any, encoded: Any, eventually: Any) -> None:
+    """An error that does not pass: the bytes stay, an event says where, the others are noted, the node goes on."""
+    node.ledger.error = RuntimeError("the ledger has lost its mind, and quotes Doe^Jane")
+    image = mr_image()
+    with node.line() as line:
+        assert line.store(encoded(image), MRImageStorage, image.SOPInstanceUID).Status == 0x0000
+        assert eventually(lambda: node.ledger.quarantined)
+        node.ledger.error = None
+        assert line.object().Status == 0x0000
+    ((uid, status, reason, path),) = node.ledger.quarantined
+    assert (uid, status) == (image.SOPInstanceUID, 0x0110)
+    assert "Doe" not in reason
+    assert (node.store.root / path).read_bytes().endswith(encoded(image))
+    assert len(node.ledger.instances) == 1
+    assert node.still_serves()
+
+
+@_WITHOUT_JOURNAL
 def test_a_failing_ledger_is_never_answered_with_success(node: Any) -> None:
     """An arrival that cannot be noted: 0x0110 (PS3.7 C.5.14), the node goes on."""
     node.ledger.error = RuntimeError("the ledger has lost its mind, and quotes Doe^Jane")
@@ -66,6 +102,7 @@ def test_a_failing_ledger_is_never_answered_with_success(node: Any) -> None:
     assert node.still_serves()
 
 
+@_WITHOUT_JOURNAL
 def test_a_full_ledger_disk_is_out_of_resources(node: Any) -> None:
     """No space left on device, wherever it strikes: 0xA700 (PS3.4 B.2.3), so that the sender tries again."""
     node.ledger.error = OSError(28, "No space left on device")
@@ -75,6 +112,7 @@ def test_a_full_ledger_disk_is_out_of_resources(node: Any) -> None:
     assert node.still_serves()
 
 
+@_WITHOUT_JOURNAL
 def test_an_unwritable_store_is_out_of_resources(node: Any) -> None:
     """If bytes cannot be written, 0xA700 and no arrival; the association lives."""
     with node.line() as line:
@@ -160,7 +198,7 @@ def test_a_transfer_cut_short_is_not_kept(node: Any, mr_image: Any, encoded: Any
     dimse, context = association.dimse, association.accepted_contexts[0]
     sent: list[Any] = []
     association.dul.send_pdu, original = sent.append, association.dul.send_pdu
-    request = _request(encoded(mr_image(PixelData=bytes(500_000), Rows=500, Columns=500)))
+    request = _request(encoded(mr_image(PixelData=bytes(4_000_000), Rows=500, Columns=500)))
     dimse.send_msg(request, context.context_id)
     for fragment in sent[: len(sent) // 2]:
         original(fragment)
@@ -224,6 +262,7 @@ def test_start_raises_where_the_port_is_taken(node: Any, start_node: Any) -> Non
         start_node(port=node.scp.port)
 
 
+@_WITHOUT_JOURNAL
 def test_stop_lets_a_running_store_finish(node: Any) -> None:
     """`stop` waits for the C-STORE under way, and its sender still gets 0x0000; afterwards nobody connects."""
     node.ledger.gate.clear()

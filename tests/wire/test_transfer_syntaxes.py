@@ -10,10 +10,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSNearLossless, MRImageStorage
 from pynetdicom import build_context
 from pynetdicom.dsutils import split_dataset
 
+from bench.recording import DataSet, data_sets, pydicom_test_files
 from dicom_node.presentation import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES, is_storage
 from dicom_node.storage_scu import OutgoingObject, StorageSCU, Verdict
 
@@ -46,6 +47,56 @@ def test_real_objects_are_kept_byte_for_byte(node: Any, shared_data: Path) -> No
         assert kept.sha256 == hashlib.sha256(_data_set(source)).hexdigest()
         assert kept.transfer_syntax_uid == item.transfer_syntax_uid == split_dataset(stored)[0].TransferSyntaxUID
         assert kept.sop_class_uid == item.sop_class_uid
+
+
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def _sent(node: Any, item: DataSet) -> int:
+    """Send one data set under the only context that fits it; check what was kept; return the status."""
+    before = len(node.ledger.instances)
+    with node.line(contexts=[build_context(item.sop_class_uid, item.transfer_syntax_uid)]) as line:
+        status = int(line.store(item.data, item.sop_class_uid, item.sop_instance_uid).Status)
+    new = node.ledger.instances[before:]
+    assert len(new) == (status == 0)
+    for kept in new:
+        assert (kept.sop_class_uid, kept.transfer_syntax_uid) == (item.sop_class_uid, item.transfer_syntax_uid)
+        assert _data_set(node.store.path_of(kept.path)) == item.data
+    return status
+
+
+def _due(path: Path, item: DataSet) -> int:
+    """Return the status that one of pydicom's files deserves (PS3.4 B.2.3)."""
+    identity = dcmread(path, specific_tags=list(_IDENTITY))
+    if path.stem.endswith("_truncated") or not all(identity.get(keyword) for keyword in _IDENTITY):
+        return 0xC000
+    return 0x0000 if identity.SOPInstanceUID == item.sop_instance_uid else 0xA900
+
+
+# these files are odd on purpose, and pydicom says so
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pydicoms_test_files(node: Any, tmp_path: Path) -> None:
+    """Every encoding there is in pydicom's test set: kept byte for byte, or refused for what is wrong with a file."""
+    files = {path: item for path in pydicom_test_files() for item in data_sets([path])}
+    stored = {path: item for path, item in files.items() if is_storage(item.sop_class_uid)}
+    assert [path.name for path in files if path not in stored] == ["DICOMDIR-empty.dcm"]
+    for path, item in stored.items():
+        assert _sent(node, item) == _due(path, item), path.name
+    # of this encoding no file says which study it belongs to
+    (incomplete, *_) = [path for path, item in stored.items() if item.transfer_syntax_uid == JPEGLSNearLossless]
+    assert _sent(node, _with_a_study(incomplete, tmp_path)) == 0
+    assert {kept.transfer_syntax_uid for kept in node.ledger.instances} == {
+        item.transfer_syntax_uid for item in stored.values()
+    }
+    assert len(node.ledger.instances) > 40
+
+
+def _with_a_study(path: Path, folder: Path) -> DataSet:
+    image = dcmread(path)
+    image.StudyInstanceUID, image.SeriesInstanceUID = "2.25.1", "2.25.1.1"
+    image.save_as(folder / path.name)
+    (item,) = data_sets([folder / path.name])
+    return item
 
 
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
