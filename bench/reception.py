@@ -4,10 +4,11 @@
                               [--loads 1 4 16] [--peers storescp orthanc pynetdicom] [--repeats 5] [--count N]
                               [--sustained 3000] [--times 1600]
 
-The node is the whole node, and an instance counts when it is durable: bytes and row synced. storescp and pynetdicom
-do not sync. Senders are DCMTK's storescu with TCP_NODELAY=1 (storescp too); in group "nagle" both are as Debian
-ships them, and the node is sent more than its peers, as else the start of its senders would be most of its time.
-pynetdicom is sent a quarter of what the others are.
+The node is the whole node, and an instance counts when it is durable: synced in its journal with what the ledger is
+to know of it, or as file and row; that all of them are in the ledger is seen before the next row. storescp and
+pynetdicom do not sync. Senders are DCMTK's storescu with TCP_NODELAY=1 (storescp too); in group "nagle" both are as
+Debian ships them, and the node is sent more than its peers, as else the start of its senders would be most of
+its time. pynetdicom is sent a quarter of what the others are.
 
 In each round every receiver starts in an empty folder, is waited for until it is idle, and takes the rows of a
 section one after the other, idle before each; rounds turn the order of the receivers, so that whatever else the

@@ -9,9 +9,9 @@ import psutil
 #: Every so often memory is read; the list of processes, which costs more, is read again every fifth time.
 _LOOK_SECONDS: Final = 0.05
 _LIST_EVERY: Final = 5
-#: Idle: less than this share of a core for so long.
+#: Idle: less than this share of a core for so long; the node reads headers half a second after the last instance.
 _IDLE_SHARE: Final = 0.25
-_IDLE_SECONDS: Final = 0.25
+_IDLE_SECONDS: Final = 0.8
 _MOST_SECONDS: Final = 30.0
 _MB: Final = 10**6
 

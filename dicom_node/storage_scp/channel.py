@@ -63,7 +63,8 @@ class Channel:
             return not self._unsent
 
     def _send(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        # the node is busy, or gone: then this process will be told
+        with contextlib.suppress(OSError):
             while self._unsent:
                 self._line.send(self._unsent[0])
                 self._unsent.popleft()

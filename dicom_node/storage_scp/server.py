@@ -15,7 +15,7 @@ from dicom_node.storage_scp.listening import listen
 from dicom_node.storage_scp.places import Places
 from dicom_node.storage_scp.receiver import Receiver
 from dicom_node.storage_scp.reception import Arrivals, Reception
-from dicom_node.storage_scp.recovery import journal_name, open_journal
+from dicom_node.storage_scp.recovery import journal_name, open_journal, recover_others
 from dicom_node.storage_scp.secure import secured
 
 log = structlog.get_logger(__name__)
@@ -132,6 +132,8 @@ class StorageSCP:
             self._receiver = Receiver(self._listener, self.reception, journal)
             self._receiver.start()
             log.info("listening", address=settings.address, port=self.port)
+        else:
+            recover_others(self.reception, self._name)  # of the time before there was TLS only
         try:
             if self._tls is not None:
                 self._tls.start()
