@@ -120,11 +120,11 @@ class Places:
         known = [(caller, count) for caller, count in zip(callers, flying, strict=True) if caller != _FREE]
         return sum(count for _, count in known), sum(count for caller, count in known if caller == callers[place])
 
-    def fewest_here(self) -> bool:
-        """Return whether no other process has fewer associations than this one."""
+    def few_here(self) -> bool:
+        """Return whether no other process has fewer associations than this one, by more than one."""
         if self._descriptor is None:
             return True
-        return self._counts[self._mine] <= min(count for count in self._counts[: self._receivers] if count >= 0)
+        return self._counts[self._mine] <= 1 + min(count for count in self._counts[: self._receivers] if count >= 0)
 
     def close(self) -> None:
         """Release the memory."""

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 _BUFFER: Final = 2**18
 _READ, _WRITE, _GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 #: How long a receiver leaves new connections to those with fewer associations.
-_YIELD_SECONDS: Final = 0.05
+_YIELD_SECONDS: Final = 0.005
 #: How long it stops accepting when the process has no descriptors left.
 _EXHAUSTED_SECONDS: Final = 1.0
 _LAST_WORDS_SECONDS: Final = 0.05
@@ -365,7 +365,7 @@ class Receiver:
         now = time.monotonic()
         if now < self._listen_at:
             return
-        willing = self.reception.places.fewest_here() or not self._listening
+        willing = self.reception.places.few_here() or not self._listening
         if willing and not self._listening:
             self._listening = True
             self.poll.register(self._listener.fileno(), _READ | select.EPOLLEXCLUSIVE)
