@@ -41,12 +41,14 @@ from bench.mutations import Corpus
 from bench.peers import NodeProcess
 from bench.repeating_senders import Count, Sent, judge, new_image, new_uid, send_for
 from dicom_node.entities import Peer
+from dicom_node.ledger.database import POOLED
 
 _PIXELS: Final = 32768
 _BASELINE_SECONDS: Final = 8.0
 _SETTLE_SECONDS: Final = 60.0
 _WARM_SENDERS: Final = 60
 _WARM_SECONDS: Final = 4.0
+_POOLED_FILES: Final = ("ledger.sqlite", "ledger.sqlite-wal")
 #: Waits so short that what the slow peers hold is seen to be given back.
 _RECEPTION: Final = """
 acse_timeout_seconds = 5
@@ -58,7 +60,10 @@ _JSON_LOG: Final = '[log]\nformat = "json"\n'
 
 
 class Footprint(NamedTuple):
-    """What a node holds on to: open descriptors, threads, temporary files; and memory in MB, which is only told."""
+    """What a node holds on to: open descriptors, threads, temporary files; and memory in MB, which is only told.
+
+    Connections to the ledger are pooled: as many as a process may keep are no leak, and not counted; more are.
+    """
 
     descriptors: int
     threads: int
@@ -71,8 +76,9 @@ class Footprint(NamedTuple):
         """Measure a node: its process, and what else of it listens on its port."""
         processes = [psutil.Process(pid) for pid in {node.pid, *node.receivers()}]
         names = Counter(name for each in processes for name in _open_files(each, node.port))
+        pooled = sum(min(names[name], POOLED * len(processes)) for name in _POOLED_FILES)
         return cls(
-            names.total(),
+            names.total() - pooled,
             sum(each.num_threads() for each in processes),
             len(list((node.store / "incoming").iterdir())),
             round(sum(each.memory_info().rss for each in processes) / 1e6),

@@ -13,6 +13,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from dicom_node.errors import Failure
 
+#: Connections that a process keeps open once it has needed as many at a time.
+POOLED: Final = 10
 _BUSY_MILLISECONDS: Final = 60_000
 
 
@@ -134,7 +136,7 @@ class _TurnTaker(sqlite3.Connection):
 
 def _engine(url: str) -> Engine:
     options: dict[str, Any] = {"connect_args": {"factory": _TurnTaker}} if url.startswith("sqlite") else {}
-    engine = create_engine(url, pool_pre_ping=not options, pool_size=10, max_overflow=40, **options)
+    engine = create_engine(url, pool_pre_ping=not options, pool_size=POOLED, max_overflow=40, **options)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _begin_immediately)

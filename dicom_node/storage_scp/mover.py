@@ -110,6 +110,7 @@ class MovingThread:
         self._ringer.close()
 
     def _run(self) -> None:
+        busy_seconds = 0.0  # in the last round: whoever was busy for long enough has gathered meanwhile
         while not (self._stopping and not self._receivers):
             receivers = list(self._receivers.values())
             restless = any(each.moves.waiting or each.moves.unsafe for each in receivers)
@@ -118,12 +119,14 @@ class MovingThread:
             if self._bell in ready:
                 self._bell.recv(1)
             elif ready:
-                time.sleep(_GATHER_SECONDS)
+                time.sleep(max(_GATHER_SECONDS - busy_seconds, 0))
+            started = time.monotonic()
             for each in receivers:
                 try:
                     self._look_after(each, idle=not ready)
                 except Exception:  # boundary: one receiver's trouble is not the others'
                     log.exception("objects of a receiver not moved", count=each.number)
+            busy_seconds = time.monotonic() - started
 
     def _look_after(self, receiver: _Receiver, *, idle: bool) -> None:
         receiver.step()

@@ -56,7 +56,7 @@ def test_hostile_peers_do_no_harm(tmp_path: Path, require_tool: Any) -> None:
     require_tool("storescu", "dcmtk")
     found = hostile.run(tmp_path, 8, 1, 4, range(80), print)
     assert found.crashes == []
-    assert found.leaked == dict.fromkeys(found.leaked, 0)
+    assert found.leaked == dict.fromkeys(found.leaked, 0), list(hostile.told(found))
     assert (found.claims.wrong, found.normal.wrong) == (0, 0)
     assert found.inputs.total() > 20
     assert found.normal.acknowledged > 0
