@@ -22,9 +22,9 @@ from dicom_node import MANUFACTURER
 from dicom_node.entities import Association, InstanceRef
 from dicom_node.errors import OutOfResources, Refusal, SopClassMismatch
 from dicom_node.instance_store.identity import Identity, identity_of, is_uid
-from dicom_node.instance_store.incoming import HELD, Incoming, disk_trouble, file_meta, rename_new
-from dicom_node.instance_store.journal import Entry, Journal, Place, Segment, left_behind, segment_paths
-from dicom_node.instance_store.moving import Movers, sync_folder
+from dicom_node.instance_store.incoming import HELD, Incoming, disk_trouble, file_meta, rename_new, sync_folder
+from dicom_node.instance_store.journal import Entry, Journal, Place, Segment, forget, left_behind, segment_paths
+from dicom_node.instance_store.moving import Movers
 
 __all__ = [
     "HELD",
@@ -37,6 +37,7 @@ __all__ = [
     "Received",
     "Segment",
     "disk_free",
+    "forget",
     "is_uid",
     "left_behind",
     "segment_paths",
@@ -220,13 +221,7 @@ class InstanceStore:
         OSError
             If it cannot be written.
         """
-        part = self.receive_folder / f"{uuid.uuid4()}.part"
-        with part.open("xb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            self._publish(part, self.root / instance.path)
+        self._write(self.root / instance.path, data)
 
     def _named(self, part: Incoming, instance: InstanceRef) -> Placed:
         target = self.root / instance.path
@@ -303,19 +298,26 @@ class InstanceStore:
         for text in (job_id, name):
             if not text or text.startswith(".") or Path(text).name != text:
                 raise ValueError(f"{text!r} is not a plain file name")
-        part = self.receive_folder / f"{uuid.uuid4()}.part"
         relative = f"results/{job_id}/{name}"
+        try:
+            self._write(self.root / relative, data)
+        except OSError as error:
+            raise disk_trouble(self.root, error) from error
+        return relative
+
+    def _write(self, target: Path, data: bytes) -> None:
+        """Write a whole file durably, in the place of what was there; raises OSError, and then leaves nothing new."""
+        part = self.receive_folder / f"{uuid.uuid4()}.part"
         try:
             with part.open("xb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                self._publish(part, self.root / relative)
-        except OSError as error:
+                self._publish(part, target)
+        except OSError:
             part.unlink(missing_ok=True)
-            raise disk_trouble(self.root, error) from error
-        return relative
+            raise
 
     def _publish(self, part: Path, target: Path) -> None:
         """Rename a finished file into place and make every folder entry on the way durable."""

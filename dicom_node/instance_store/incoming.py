@@ -257,6 +257,15 @@ def rename_new(source: Path, target: Path) -> None:
     source.unlink()
 
 
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk; raises OSError if that fails."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def disk_trouble(path: Path, error: OSError) -> OutOfResources:
     """Return the refusal that stands for a failed write; every OSError means that the bytes are not safe here."""
     return OutOfResources(f"{error.strerror or type(error).__name__}: look at the disk of {path.parent}")

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dicom_node.instance_store.incoming import sync_folder
+
 Bytes = bytes | bytearray | memoryview
 
 _MAGIC: Final = b"DNJ1"
@@ -177,7 +179,7 @@ class Segment:
             _fill(self._descriptor, self.size)
         else:
             # if that gets lost, a crash finds entries that are known already
-            os.pwrite(self._descriptor, bytes(_HEAD.size), 0)
+            forget(self._descriptor)
         self.failed = False
         self._end = 0  # last: another thread may append from now on
 
@@ -226,7 +228,8 @@ class Journal:
                 opened.enter_context(contextlib.closing(Segment(path, size // 2, number)))
                 for number, path in enumerate(segment_paths(folder, name))
             ]
-            _sync_folder(folder)
+            for each in (folder, folder.parent):
+                sync_folder(each)
             opened.pop_all()
         self._active: Segment | None = self._segments[0]
         self._sealed: list[int] = []
@@ -277,6 +280,11 @@ class Journal:
             segment.close()
 
 
+def forget(descriptor: int) -> None:
+    """Let no entry of an open segment count any more; raises OSError if that cannot be written."""
+    os.pwrite(descriptor, bytes(_HEAD.size), 0)
+
+
 def segment_paths(folder: Path, name: str) -> list[Path]:
     """Return the files of a journal, by the number of the segment."""
     return [folder / f"{name}-{which}{SUFFIX}" for which in ("a", "b")]
@@ -301,15 +309,6 @@ def _fill(descriptor: int, size: int) -> int:
         os.pwrite(descriptor, _ZEROS[: size - at], at)
     os.fsync(descriptor)
     return size
-
-
-def _sync_folder(folder: Path) -> None:
-    for each in (folder, folder.parent):
-        descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _entry_at(memory: mmap.mmap, at: int, epoch: bytes) -> Entry | None:

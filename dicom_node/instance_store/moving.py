@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from dicom_node.entities import InstanceRef
+from dicom_node.instance_store.incoming import sync_folder
 from dicom_node.instance_store.journal import Place
 
 _NOT_THERE: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
@@ -146,15 +147,6 @@ class Movers:
             files.written = []
         self._folders.remember(list(self._new))
         self._new.clear()
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on disk; raises OSError if that fails."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _folder(path: str) -> str:

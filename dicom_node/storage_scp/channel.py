@@ -10,7 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any, Final
 
 from dicom_node.entities import Association, AssociationEnd, AssociationRecord
@@ -21,8 +21,6 @@ from dicom_node.storage_scp.moves import Ended, Event, Journaled, Sealed
 _JOURNALED, _SEALED, _ENDED, _OVER = b"J", b"S", b"E", b"O"
 _CLEARED, _STUCK, _UNSTUCK = b"C", b"T", b"U"
 _LARGEST: Final = 2**16
-_ASSOCIATION: Final = tuple(each.name for each in fields(Association))
-_RECORD: Final = tuple(each.name for each in fields(AssociationRecord))
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -152,10 +150,7 @@ def _packed(event: Event) -> bytes:
         case Sealed(segment):
             return _SEALED + str(segment).encode()
         case Ended(record):
-            values = {name: getattr(record, name) for name in _RECORD}
-            values["association"] = {name: getattr(record.association, name) for name in _ASSOCIATION}
-            values["statuses"] = {str(status): count for status, count in record.statuses.items()}
-            return _ENDED + json.dumps(values).encode()
+            return _ENDED + json.dumps(asdict(record)).encode()
 
 
 def _unpacked(message: bytes, descriptors: Callable[[], tuple[int, ...]]) -> Event:

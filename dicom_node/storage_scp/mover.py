@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from dicom_node.instance_store import segment_paths
+from dicom_node.instance_store import forget, segment_paths
 from dicom_node.storage_scp.channel import FarEnd, pair
 from dicom_node.storage_scp.moves import Moves
 from dicom_node.storage_scp.places import Places
@@ -25,7 +25,6 @@ log = structlog.get_logger(__name__)
 _GATHER_SECONDS: Final = 0.05
 #: How long nothing has come before files are made durable, and how soon what failed is tried again.
 _IDLE_SECONDS: Final = 1.0
-_EPOCH_HEAD: Final = bytes(32)
 
 
 class _Receiver:
@@ -63,7 +62,7 @@ class _Receiver:
         """Finish with a receiver that is gone; what cannot be moved now is recovered by its successor."""
         if self.moves.close() and self.far.over:
             for descriptor in self._opened:
-                os.pwrite(descriptor, _EPOCH_HEAD, 0)
+                forget(descriptor)
         for descriptor in self._opened:
             os.close(descriptor)
         self.far.close()

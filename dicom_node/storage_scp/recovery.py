@@ -32,7 +32,7 @@ def open_journal(reception: Reception, name: str) -> Journal | None:
         That no other receiver on the same instance store has; the same after each start.
     """
     size = reception.settings.journal_mib * _MIB
-    recover_others(reception, name)
+    recover_others(reception)
     if not size or reception.settings.engine is Engine.PYNETDICOM:
         return None
     try:
@@ -67,13 +67,13 @@ def _opened(reception: Reception, name: str, size: int) -> Journal:
     return journal
 
 
-def recover_others(reception: Reception, name: str) -> None:
+def recover_others(reception: Reception) -> None:
     """Recover the journals that no process has open: of receivers that are no more, or of a node that is gone."""
     for segment in left_behind(reception.store.journal_folder):
         try:
             _recover(segment, reception)
         except Exception:  # boundary: they stay, and the next start tries again
-            log.exception("journal not recovered", path=str(segment.path), node=name)
+            log.exception("journal not recovered", path=str(segment.path))
 
 
 def _recover(segment: Segment, reception: Reception) -> None:

@@ -133,7 +133,7 @@ class StorageSCP:
             self._receiver.start()
             log.info("listening", address=settings.address, port=self.port)
         else:
-            recover_others(self.reception, self._name)  # of the time before there was TLS only
+            recover_others(self.reception)  # of the time before there was TLS only
         try:
             if self._tls is not None:
                 self._tls.start()

@@ -8,8 +8,7 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -21,13 +20,8 @@ from dicom_node.settings import Engine
 _CONTEXTS = [(upper_layer.MR_STORAGE, upper_layer.EXPLICIT_LITTLE)]
 
 
-@contextmanager
-def _association(node: Any) -> Iterator[upper_layer.RawAssociation]:
-    association = upper_layer.RawAssociation(node.peer, "SCANNER", _CONTEXTS)
-    try:
-        yield association
-    finally:
-        association.close()
+def _association(node: Any) -> closing[upper_layer.RawAssociation]:
+    return closing(upper_layer.RawAssociation(node.peer, "SCANNER", _CONTEXTS))
 
 
 def _c_store_command(sop_instance: str) -> bytes:

@@ -5,14 +5,13 @@ from typing import Any
 import pytest
 
 from bench import upper_layer
-from dicom_node.entities import Peer
 
 _MIB = 2**20
 
 
 def _association(node: Any, calling: str = "SCANNER") -> upper_layer.RawAssociation:
     contexts = [(upper_layer.MR_STORAGE, upper_layer.EXPLICIT_LITTLE)]
-    return upper_layer.RawAssociation(Peer.parse("NODE", "127.0.0.1", node.scp.port), calling, contexts)
+    return upper_layer.RawAssociation(node.peer, calling, contexts)
 
 
 def _object(image: Any, encoded: Any, size: int) -> bytes:

@@ -3,8 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,8 @@ _CONTEXTS = [
 ]
 
 
-@contextmanager
-def _association(node: Any) -> Iterator[upper_layer.RawAssociation]:
-    association = upper_layer.RawAssociation(node.peer, "SCANNER", _CONTEXTS)
-    try:
-        yield association
-    finally:
-        association.close()
+def _association(node: Any) -> closing[upper_layer.RawAssociation]:
+    return closing(upper_layer.RawAssociation(node.peer, "SCANNER", _CONTEXTS))
 
 
 def _heard(line: socket.socket, seconds: float = 10) -> list[int]:
