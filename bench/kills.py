@@ -40,6 +40,7 @@ from dicom_node.demo.scanner import Image, find_study
 from dicom_node.demo.stored import listens
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import DeliveryState, JobState
+from dicom_node.requestor import leave_answers
 
 _SETTLE_SECONDS = 300
 _PAUSE_SECONDS = (0.2, 3.0)
@@ -87,6 +88,7 @@ class Scanner(threading.Thread):
             ae_title="NODE",
             evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: lines.append(event.assoc.dul.socket.socket))],
         )
+        leave_answers(association)
         try:
             self._send(association, images)
         finally:

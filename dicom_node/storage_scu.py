@@ -32,6 +32,7 @@ from dicom_node.presentation import (
     sop_class_name,
     verification,
 )
+from dicom_node.requestor import leave_answers
 
 log = structlog.get_logger(__name__)
 
@@ -291,6 +292,7 @@ class StorageSCU:
         except OSError as error:
             raise PeerUnreachable(f"{peer.host} is not known here ({error.strerror}): check host and DNS") from error
         if association.is_established:
+            leave_answers(association)
             return association
         if association.rejected_contexts:
             # accepted, but with none of the contexts: pynetdicom has ended it already

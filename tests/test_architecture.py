@@ -27,6 +27,7 @@ FLOORS: Final[Mapping[str, int]] = {
     "instance_store": 2,
     "ledger": 2,
     "presentation": 2,
+    "requestor": 2,
     "routing": 2,
     "compute": 3,
     "results": 3,

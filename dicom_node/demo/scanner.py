@@ -12,6 +12,7 @@ from pynetdicom.presentation import build_context
 
 from dicom_node.entities import Peer
 from dicom_node.errors import DemoUnavailable, PeerUnreachable
+from dicom_node.requestor import leave_answers
 
 _SUCCESS: Final = 0x0000
 _IDENTITY: Final = ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "Modality"]
@@ -59,6 +60,7 @@ def push(images: Sequence[Image], to: Peer, calling: str, sent: Callable[[int], 
     )
     if not association.is_established:
         raise PeerUnreachable(f"{to} did not accept an association from {calling}")
+    leave_answers(association)
     try:
         for count, image in enumerate(images, start=1):
             status = association.send_c_store(image.path).get("Status")

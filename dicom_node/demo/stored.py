@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol, Self
 from pynetdicom import AE
 
 from dicom_node.entities import AETitle, Peer
+from dicom_node.requestor import leave_answers
 
 LOOPBACK: Final = "127.0.0.1"
 SUCCESS: Final = 0x0000
@@ -80,6 +81,7 @@ def answers_echo(called: Peer, calling: str = "ECHO") -> bool:
     association = entity.associate(called.host, called.port, ae_title=str(called.ae_title))
     if not association.is_established:
         return False
+    leave_answers(association)
     status = association.send_c_echo()
     association.release()
     return status.get("Status") == SUCCESS

@@ -30,6 +30,7 @@ from dicom_node.entities import (
     SameUidPolicy,
 )
 from dicom_node.instance_store import InstanceStore
+from dicom_node.requestor import leave_answers
 from dicom_node.settings import Engine, ReceptionSettings, Source
 from dicom_node.storage_scp import StorageSCP
 
@@ -128,14 +129,8 @@ class Line:
         for candidate in association.accepted_contexts:
             if candidate.abstract_syntax == sop_class:
                 context = candidate
-        association._reactor_checkpoint.clear()
-        while not association._is_paused:
-            time.sleep(0.001)
-        try:
-            association.dimse.send_msg(request, context.context_id)
-            _, answer = association.dimse.get_msg(block=True)
-        finally:
-            association._reactor_checkpoint.set()
+        association.dimse.send_msg(request, context.context_id)
+        _, answer = association.dimse.get_msg(block=True)
         result = Dataset()
         if answer is not None:
             result.Status = answer.Status
@@ -195,9 +190,11 @@ class Node:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
         contexts = options.pop("contexts", None) or [build_context(MRImageStorage, ExplicitVRLittleEndian)]
         handlers = [(evt.EVT_CONN_OPEN, _remember, [self.sockets])]
-        return entity.associate(
+        association = entity.associate(
             "127.0.0.1", self.scp.port, contexts, ae_title=called, evt_handlers=handlers, **options
         )
+        leave_answers(association)
+        return association
 
     @contextmanager
     def line(self, **options: Any) -> Iterator[Line]:

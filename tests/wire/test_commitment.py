@@ -26,6 +26,7 @@ from dicom_node.flow import Flow
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.lifecycle import DeliveryState
+from dicom_node.requestor import leave_answers
 from dicom_node.settings import DeliverySettings, ReceptionSettings, Settings, Source
 from dicom_node.storage_scp import CommitmentDesk, StorageSCP
 
@@ -64,6 +65,7 @@ class House:
             evt_handlers=[(evt.EVT_N_EVENT_REPORT, self.note)],
         )
         assert association.is_established
+        leave_answers(association)
         return association
 
     def listen(self, sop_class: str = StorageCommitmentPushModel, **role: bool) -> Any:

@@ -25,6 +25,7 @@ from dicom_node.entities import Peer
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.ledger.schema import associations
+from dicom_node.requestor import leave_answers
 from dicom_node.settings import LogSettings, ReceptionSettings, Source
 from dicom_node.storage_scp import ReceiverProcesses, Setup, StorageSCP
 
@@ -63,7 +64,9 @@ def receivers(tmp_path: Path) -> Iterator[ReceiverProcesses]:
 def _associate(port: int) -> Association:
     entity = AE("SCANNER")
     entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
-    return entity.associate("127.0.0.1", port, ae_title="NODE")
+    association = entity.associate("127.0.0.1", port, ae_title="NODE")
+    leave_answers(association)
+    return association
 
 
 def _store(association: Association, image: Any) -> int:
