@@ -20,6 +20,6 @@ def leave_answers(association: Association) -> None:
             _, first = dimse.peek_msg()
             if first is None or not first.is_valid_request:
                 return None, None
-        return take(block)  # type: ignore[no-any-return]
+        return take(block)
 
     dimse.get_msg = get_msg

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 
@@ -28,6 +28,7 @@ from dicom_node.storage_scp.places import Places
 from dicom_node.storage_scp.reception import Reception
 from dicom_node.storage_scp.recovery import journal_name
 from dicom_node.storage_scp.secure import secured
+from dicom_node.storage_scp.sole import alone
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +80,9 @@ def mark_of(pid: int) -> str:
 class _Process:
     """One receiver process."""
 
-    def __init__(self, setup: Setup, listener: int, places: int, number: int, channel: socket.socket) -> None:
+    def __init__(
+        self, setup: Setup, listener: int, places: int, number: int, channel: socket.socket, lock: int
+    ) -> None:
         self.number = number
         self.started_at = time.monotonic()
         self.line, theirs = socket.socketpair()
@@ -89,7 +92,7 @@ class _Process:
             self._process = subprocess.Popen(  # noqa: S603 - this Python, and numbers
                 [sys.executable, "-P", "-m", _MODULE, *arguments],
                 stdin=subprocess.DEVNULL,
-                pass_fds=descriptors,
+                pass_fds=(*descriptors, lock),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         data = pickle.dumps(setup)
@@ -157,6 +160,7 @@ class ReceiverProcesses:
         self._tls = secured(replace(reception, places=self._places))
         self._mover = MovingThread(reception, self._places)
         self._listener: socket.socket | None = None
+        self._lock: TextIO | None = None
         self._processes: list[_Process] = []
         self._stopping = threading.Event()
         self._wake, self._sleeper = socket.socketpair()
@@ -192,8 +196,15 @@ class ReceiverProcesses:
             If the address cannot be bound.
         ReceiverDied
             If a receiver does not start.
+        ReceiversRemain
+            If those of a node that has ended do not go.
         """
-        self._listener = listen(self._setup.settings)
+        self._lock = alone(self._setup.store.parent / "receivers.lock", _START_SECONDS)
+        try:
+            self._listener = listen(self._setup.settings)
+        except OSError:
+            self._lock.close()
+            raise
         try:
             self._mover.start()
             self._processes = [self._spawn(number) for number in range(self._setup.settings.processes)]
@@ -204,6 +215,7 @@ class ReceiverProcesses:
         except BaseException:
             self._end_all(0)
             self._listener.close()
+            self._lock.close()
             raise
         self._watcher.start()
         log.info(
@@ -222,6 +234,8 @@ class ReceiverProcesses:
         self._sleeper.close()
         self._places.close()
         os.close(self._shared)
+        if self._lock is not None:
+            self._lock.close()
 
     def _end(self, grace_seconds: float) -> None:
         self._wake.send(STOP)
@@ -231,10 +245,10 @@ class ReceiverProcesses:
         self._end_all(grace_seconds)
 
     def _spawn(self, number: int) -> _Process:
-        if self._listener is None:
+        if self._listener is None or self._lock is None:
             raise RuntimeError("the Storage SCP is not started")
         channel = self._mover.attach(number, journal_name(self._setup.owner, number))
-        return _Process(self._setup, self._listener.fileno(), self._shared, number, channel)
+        return _Process(self._setup, self._listener.fileno(), self._shared, number, channel, self._lock.fileno())
 
     def _end_all(self, grace_seconds: float) -> None:
         for process in self._processes:

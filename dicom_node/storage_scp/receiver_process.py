@@ -7,6 +7,7 @@ of pipelines or results.
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
 import sys
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> None:
     with socket.socket(fileno=line) as node, socket.socket(fileno=listener) as door:
         setup = _setup(node)
         logging.configure(setup.log.level, form=setup.log.format)
-        _receive(setup, door, node, socket.socket(fileno=told), places, number)
+        receive(setup, door, node, socket.socket(fileno=told), places, number)
 
 
 def _setup(node: socket.socket) -> Setup:
@@ -65,9 +66,12 @@ def _exactly(node: socket.socket, size: int) -> bytes:
     return data
 
 
-def _receive(
+def receive(
     setup: Setup, door: socket.socket, node: socket.socket, told: socket.socket, shared: int, number: int
 ) -> None:
+    """Receive at `door` until told to stop, or the line to the node closes; leave nothing to do for the next."""
+    if _is_gone(node):
+        return  # before it touches a journal that the next node wants
     places = Places(setup.settings.maximum_associations, shared, number, setup.settings.processes)
     ledger = open_ledger(setup.ledger_url, create=False)
     store = InstanceStore(setup.store, setup.floor)
@@ -94,6 +98,12 @@ def _receive(
     receiver.start()
     receiver.stop(_grace(node))
     ledger.close()
+
+
+def _is_gone(node: socket.socket) -> bool:
+    """Return whether the node has closed its end of the line."""
+    readable, _, _ = select.select([node], [], [], 0)
+    return bool(readable) and node.recv(1, socket.MSG_PEEK) == b""
 
 
 def _grace(node: socket.socket) -> float:

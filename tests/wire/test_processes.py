@@ -1,14 +1,17 @@
 """Several receiver processes on one port, with a real ledger: counted together, restarted, gone with their node."""
 
+import fcntl
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ from dicom_node.ledger.schema import associations
 from dicom_node.requestor import leave_answers
 from dicom_node.settings import LogSettings, ReceptionSettings, Source
 from dicom_node.storage_scp import ReceiverProcesses, Setup, StorageSCP
+from dicom_node.storage_scp.receiver_process import receive
+from dicom_node.storage_scp.sole import ReceiversRemain, alone
 
 EVERYBODY = (Source(name="everybody", ae_titles=("*",), addresses=("*",)),)
 
@@ -222,8 +227,37 @@ def test_receivers_end_with_their_node(tmp_path: Path, eventually: Any) -> None:
 
 def test_two_nodes_cannot_share_a_port(receivers: ReceiverProcesses, tmp_path: Path) -> None:
     """A second node on the port raises, instead of taking half of its associations."""
-    with _made(_setup(tmp_path, port=receivers.port)) as other, pytest.raises(OSError, match="in use"):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with _made(_setup(folder, port=receivers.port)) as other, pytest.raises(OSError, match="in use"):
         other.start()
+
+
+def test_the_receivers_of_a_killed_node_are_waited_for(tmp_path: Path) -> None:
+    """While a process that the node before has left behind holds the lock of the store, no receiver starts."""
+    with (tmp_path / "receivers.lock").open("w") as lock, _made(_setup(tmp_path)) as scp:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(["sleep", "1"], pass_fds=(lock.fileno(),)) as orphan:
+            lock.close()  # as the killed node does
+            scp.start()
+            assert orphan.poll() == 0
+        assert not _rejected(scp)
+
+
+def test_receivers_that_do_not_go_are_named(receivers: ReceiverProcesses, tmp_path: Path) -> None:
+    """A node that waits in vain says what to end."""
+    assert receivers.pids
+    with pytest.raises(ReceiversRemain, match="receiver_process"):
+        alone(tmp_path / "receivers.lock", 0.2)
+
+
+def test_a_receiver_without_its_node_touches_nothing(tmp_path: Path) -> None:
+    """One whose node is killed while it starts ends before it reads a journal or opens the ledger."""
+    setup = replace(_setup(tmp_path), ledger_url="sqlite:////nowhere/ledger.sqlite", store=Path("/nowhere"))
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs, socket.socket() as door:
+        receive(setup, door, theirs, theirs, -1, 0)
 
 
 def test_a_receiver_is_lean() -> None:
