@@ -10,13 +10,15 @@ BIN := .venv/bin
 # Orthanc listens on every address, so what starts it runs in a network that has loopback only
 INSIDE := $(BIN)/python -m dicom_node.demo.loopback
 # Debian packages of the peers and validators that tests/acceptance talks to
-PEERS := dcmtk orthanc default-jre-headless libpixelmed-java pixelmed-apps
+PEERS := dcmtk orthanc orthanc-dicomweb default-jre-headless libpixelmed-java pixelmed-apps nginx-light chromium
+# the viewer that tests/acceptance/viewers looks through, built, as its makers publish it with npm
+OHIF := 3.13.2
 # extra arguments for pytest, for instance PYTEST="-k wire -x"
 PYTEST ?=
 STUDY ?=
 OUT ?= demo-out
 
-.PHONY: help setup setup-test demo test lint check bench-kills bench-power bench-hostile bench-reception bench-journey bench-volumes clean
+.PHONY: help setup setup-test demo test viewers lint check bench-kills bench-power bench-hostile bench-reception bench-delivery bench-journey bench-volumes bench-results clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1 - /p' Makefile
@@ -36,7 +38,7 @@ setup: .venv/.complete  ## Make .venv with dicom-node in its bin; quick when not
 	@touch $@
 
 # policy-rc.d (Debian's own switch) keeps the installed Orthanc from starting as a service that anyone can reach
-setup-test: setup  ## Install the peers that the acceptance tests need (Debian, as root); elsewhere say what is missing.
+setup-test: setup .cache/ohif/$(OHIF)/.complete  ## Install the peers that the acceptance tests need (Debian, as root); elsewhere say what is missing.
 	@missing=(); \
 	for package in $(PEERS); do \
 		[[ "$$(dpkg-query -W -f='$${Status}' $$package 2>/dev/null || true)" == *" installed" ]] || missing+=($$package); \
@@ -56,6 +58,16 @@ setup-test: setup  ## Install the peers that the acceptance tests need (Debian, 
 	apt-get install -y -qq --no-install-recommends "$${missing[@]}" </dev/null >/dev/null; \
 	echo "installed $${missing[*]} in $$((SECONDS - started)) s"
 
+.cache/ohif/$(OHIF)/.complete:
+	@if ! command -v npm >/dev/null; then \
+		echo "no npm here, so tests that look through the viewer OHIF are skipped (Debian: apt-get install npm)"; \
+	elif mkdir -p $(@D) && cd $(@D) && npm pack --silent @ohif/app@$(OHIF) >/dev/null; then \
+		tar xzf ohif-app-$(OHIF).tgz --strip-components=1; rm ohif-app-$(OHIF).tgz; touch $(@F); \
+		echo "unpacked the viewer OHIF $(OHIF) into $(@D)"; \
+	else \
+		echo "npm did not give @ohif/app@$(OHIF), so tests that look through the viewer OHIF are skipped"; \
+	fi
+
 demo: setup  ## Push a head through a node into a test PACS: make demo [STUDY=folder] [OUT=folder].
 	@$(BIN)/dicom-node demo $(if $(STUDY),--study "$(STUDY)") --out "$(OUT)"
 
@@ -70,6 +82,9 @@ lint: setup  ## ruff and mypy.
 check: lint  ## The quick part of `make test`: linters, types, and the tests that need no peer.
 	@$(BIN)/pytest --quiet --ignore tests/acceptance $(PYTEST)
 
+viewers: setup-test  ## Show results in OHIF, in a headless browser; screenshots and figures in viewers-out.
+	@$(BIN)/python -m tests.acceptance.viewers
+
 bench-kills: setup-test  ## Kill the node 60 times; prints lost, duplicated, not settled.
 	@$(INSIDE) $(BIN)/python -m bench.kills --kills 60
 
@@ -82,12 +97,18 @@ bench-hostile: setup-test  ## Five minutes of malformed, slow and hostile peers;
 bench-reception: setup-test  ## How fast it receives, beside storescp, Orthanc and pynetdicom; under 20 minutes.
 	@$(INSIDE) $(BIN)/python -m bench.reception
 
+bench-delivery: setup-test  ## How fast it sends, beside storescu (C-STORE) and curl (STOW-RS); about ten minutes.
+	@$(INSIDE) $(BIN)/python -m bench.delivery
+
 bench-journey: setup-test  ## Time from the last C-STORE to the result in the PACS, stage by stage.
 	@$(INSIDE) $(BIN)/python -m bench.journey
 
 bench-volumes: setup-test  ## Brain volumes against deepbet's own command.
 	@$(INSIDE) $(BIN)/python -m bench.volumes
 
+bench-results: setup  ## What a Segmentation of 104 organs costs, beside highdicom and dcmqi: seconds, memory, bytes.
+	@$(BIN)/python -m bench.results
+
 clean:  ## Remove what was made here, .venv too.
-	rm -rf .venv .cache build dist demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .cache build dist demo-out bench-out viewers-out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from dicom_node.demo import loopback
 from dicom_node.demo.pacs import OrthancPacs
 from dicom_node.demo.scanner import find_study, push
 from dicom_node.ledger import Ledger
-from dicom_node.lifecycle import DeliveryState, JobState
+from dicom_node.lifecycle import ARRIVED, JobState
 
 _PATIENCE_SECONDS = 300
 _GOAL_SECONDS = 1.0
@@ -109,7 +109,7 @@ def _sr_in_pacs(ledger: Ledger, pacs: OrthancPacs, study: str) -> float:
         if job is not None and job.state is JobState.HELD:
             raise RuntimeError(f"the job is held: {job.reason}")
         deliveries = ledger.deliveries.of_study(study)
-        if len(deliveries) == 2 and all(one.state is DeliveryState.DELIVERED for one in deliveries):
+        if len(deliveries) == 2 and all(one.state in ARRIVED for one in deliveries):
             assert len(pacs.stored(study)) == 2, "the ledger says delivered, the PACS does not have them"
             return max(one.delivered_at or 0.0 for one in deliveries)
         time.sleep(0.02)

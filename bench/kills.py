@@ -39,7 +39,7 @@ from dicom_node.demo.pacs import OrthancPacs
 from dicom_node.demo.scanner import Image, find_study
 from dicom_node.demo.stored import listens
 from dicom_node.ledger import Ledger
-from dicom_node.lifecycle import DeliveryState, JobState
+from dicom_node.lifecycle import ARRIVED, JobState
 from dicom_node.requestor import leave_answers
 
 _SETTLE_SECONDS = 300
@@ -194,7 +194,7 @@ def _settled(ledger: Ledger, study: str) -> bool:
     jobs = ledger.jobs.latest(20, study=study)
     deliveries = ledger.deliveries.of_study(study)
     done = jobs and all(job.state in {JobState.DONE, JobState.CANCELLED} for job in jobs)
-    return bool(done and deliveries and all(one.state is DeliveryState.DELIVERED for one in deliveries))
+    return bool(done and deliveries and all(one.state in ARRIVED for one in deliveries))
 
 
 def _settle(ledger: Ledger, uids: list[str]) -> None:

@@ -33,6 +33,7 @@ def settings_text(pacs: Mapping[str, Peer], port: int, extra: str = "", **tables
     """Return a node.toml for loopback with quick completion; `tables` adds lines to the table of that name."""
     destinations = "".join(
         f'[[destination]]\nname = "{name}"\nae_title = "{each.ae_title}"\nhost = "{each.host}"\nport = {each.port}\n'
+        'check_patient = "if there"\n'
         f"{tables.get('destination', '')}\n"
         for name, each in pacs.items()
     )

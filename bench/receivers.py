@@ -18,6 +18,8 @@ from dicom_node.demo.stored import LOOPBACK, answers_echo, free_port
 from dicom_node.entities import Peer
 
 _START_SECONDS: Final = 60.0
+#: Of the Debian package orthanc-dicomweb.
+_DICOMWEB: Final = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Running:
     peer: Peer
     process: psutil.Process
     kept: Callable[[], int]
+    url: str = ""
+    "Where it takes STOW-RS, if it does."
 
 
 @contextmanager
@@ -98,6 +102,27 @@ def pynetdicom(folder: Path) -> Iterator[Running]:
 @contextmanager
 def orthanc(folder: Path) -> Iterator[Running]:
     """Orthanc as it comes: SQLite index, files synced."""
+    with _orthanc(folder, {}) as running:
+        yield running
+
+
+@contextmanager
+def orthanc_web(folder: Path) -> Iterator[Running]:
+    """Orthanc with its DICOMweb plugin."""
+    port = free_port()
+    options = {
+        "HttpServerEnabled": True,
+        "HttpPort": port,
+        "Plugins": [_DICOMWEB],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+    with _orthanc(folder, options) as running:
+        running.url = f"http://{LOOPBACK}:{port}/dicom-web/studies"
+        yield running
+
+
+@contextmanager
+def _orthanc(folder: Path, options: Mapping[str, object]) -> Iterator[Running]:
     port = free_port()
     store = folder / "store"
     configuration = {
@@ -107,6 +132,7 @@ def orthanc(folder: Path) -> Iterator[Running]:
         "DicomPort": port,
         "DicomCheckCalledAet": False,
         "Plugins": [],
+        **options,
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin") or "Orthanc"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from dicom_node.contract import ENTRY_POINT_GROUP, Pipeline
+from dicom_node.contract import ENTRY_POINT_GROUP, Pipeline, Role
 from dicom_node.errors import PipelineUnknown
 from dicom_node.log import safe_text, where
 
@@ -38,12 +38,12 @@ def find(name: str) -> Pipeline:
     return pipeline
 
 
-def roles() -> Mapping[str, tuple[str, ...]]:
+def roles() -> Mapping[str, Mapping[str, Role]]:
     """Return pipeline name -> its roles, for checking rules; one that cannot be imported is left out."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Mapping[str, Role]] = {}
     for name in installed():
         try:
-            found[name] = tuple(find(name).roles)
+            found[name] = dict(find(name).roles)
         except PipelineUnknown:
             continue
     return found

@@ -43,11 +43,11 @@ class FailureReason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What this node promises, and what it cannot (PS3.4 J.3.3.1)."""
+    """What a keeper of instances promises, and what it cannot (PS3.4 J.3.3.1); others' reasons may be any number."""
 
     transaction_uid: str
     committed: tuple[Reference, ...]
-    failed: tuple[tuple[Reference, FailureReason], ...]
+    failed: tuple[tuple[Reference, int], ...]
 
     @property
     def event_type(self) -> int:
@@ -80,11 +80,40 @@ def parse_request(action: Dataset) -> Request:
         If the Transaction UID, the references or one of their UIDs are missing or too long.
     """
     transaction = _uid(action, "TransactionUID")
-    references = tuple(
-        Reference(_uid(item, "ReferencedSOPClassUID"), _uid(item, "ReferencedSOPInstanceUID"))
-        for item in _items(action)
-    )
+    references = tuple(_reference(item) for item in _items(action))
     return Request(transaction, tuple(dict.fromkeys(references)))
+
+
+def parse_report(information: Dataset) -> Report:
+    """Return what the Event Information of an N-EVENT-REPORT says (PS3.4 J.3.3.1).
+
+    Raises
+    ------
+    InvalidArgument
+        If the Transaction UID, the references or one of their UIDs are missing or too long.
+    """
+    committed = tuple(_reference(item) for item in information.get("ReferencedSOPSequence") or ())
+    failed = tuple((_reference(item), _reason(item)) for item in information.get("FailedSOPSequence") or ())
+    if not committed and not failed:
+        raise InvalidArgument("the report refers to no instance")
+    return Report(_uid(information, "TransactionUID"), committed, failed)
+
+
+def _reference(item: Dataset) -> Reference:
+    return Reference(_uid(item, "ReferencedSOPClassUID"), _uid(item, "ReferencedSOPInstanceUID"))
+
+
+def _reason(item: Dataset) -> int:
+    reason = item.get("FailureReason")
+    return FailureReason.PROCESSING_FAILURE if reason is None else int(reason)
+
+
+def request_information(request: Request) -> Dataset:
+    """Return the Action Information of an N-ACTION (PS3.4 J.3.2.1.1)."""
+    asked = Dataset()
+    asked.TransactionUID = request.transaction_uid
+    asked.ReferencedSOPSequence = [_item(reference) for reference in request.references]
+    return asked
 
 
 def _items(action: Dataset) -> Iterable[Dataset]:

@@ -32,6 +32,8 @@ _PROGRESS_TOPIC: Final = "dicom-node-progress"
 _MEMORY_TOPIC: Final = "worker-restart-memory"  # published by Dask's nanny, with the pid it ended
 _RESTART_SECONDS: Final = 30
 _PLACING_SECONDS: Final = 5
+#: How long the cause of a death is waited for; another computer's worker tells none.
+_CAUSE_SECONDS: Final = 2.0
 _DEATH: Final = re.compile(r"Worker process (\d+) was killed by signal (\d+)")  # the nanny's own words
 _ENGINE: Final[dict[str, Any]] = {
     # the ledger decides on retries, so a job that took its worker down is never run again by the engine
@@ -278,6 +280,7 @@ class _Deaths(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self._signals: dict[int, int] = {}
+        self._heard = threading.Condition()
 
     def listen(self) -> None:
         """Read the engine's log lines; from WARNING up they go on to the node's own log."""
@@ -294,11 +297,15 @@ class _Deaths(logging.Handler):
         """Note one death."""
         found = _DEATH.search(record.getMessage())
         if found:
-            self._signals[int(found[1])] = int(found[2])
+            with self._heard:
+                self._signals[int(found[1])] = int(found[2])
+                self._heard.notify_all()
 
     def cause(self, pid: int) -> str:
-        """Return why a process ended, in words."""
-        number = self._signals.get(pid)
+        """Return why a process ended, in words; the scheduler may know that it did before the nanny knows why."""
+        with self._heard:
+            self._heard.wait_for(lambda: pid in self._signals, _CAUSE_SECONDS)
+            number = self._signals.get(pid)
         if number == signal.SIGKILL:
             return "killed (signal 9), by a person or because the machine ran out of memory"
         if number is None:

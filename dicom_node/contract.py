@@ -7,7 +7,8 @@ a worker process, calls `load` once, then `run` for each job. Volumes are `highd
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from types import EllipsisType
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from highdicom import Volume
@@ -30,11 +31,22 @@ class Role:
     ----------
     minimum_slices : int
         Fewer slices are refused before `run` is called.
+    prior : bool
+        Filled from an earlier study of the same patient, which a rule has fetched; findings cannot lie on it.
+    required : bool or None
+        False: without it `run` is called all the same, and `inputs` lacks the role. None: only a prior may lack.
     """
 
     title: str
     modality: str = "MR"
     minimum_slices: int = 1
+    prior: bool = False
+    required: bool | None = None
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether `run` is called without it."""
+        return self.prior if self.required is None else not self.required
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +87,89 @@ class Algorithm:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelMask:
+    """The mask of one structure in a volume of labels, such as a model for many organs gives.
+
+    All structures share the volume: a mask is made when it is looked at, and never are all of them in memory.
+
+    Parameters
+    ----------
+    labels : integer array, (slice, row, column), exactly the shape of the role's input volume
+    value : int
+        The label of this structure.
+    """
+
+    labels: NDArray[np.integer[Any]]
+    value: int
+
+    def __getitem__(self, part: int | EllipsisType) -> NDArray[np.bool_]:
+        """Return one slice of the mask, bool, (row, column), or all of it with `...`."""
+        return np.asarray(self.labels[part] == self.value)
+
+
+class _Mask:
+    """The attribute `Segment.mask`: may be set to a label mask, and always gives an array."""
+
+    def __get__(self, segment: "Segment | None", _: type["Segment"]) -> NDArray[np.bool_]:
+        if segment is None:
+            raise AttributeError("mask")  # asked of the class: there is no default
+        given = segment.voxels
+        return given[...] if isinstance(given, LabelMask) else given
+
+    def __set__(self, segment: "Segment", given: NDArray[np.bool_] | LabelMask) -> None:
+        vars(segment)["mask"] = given
+
+
+@dataclass(frozen=True)
 class Segment:
     """One outlined structure.
 
     Parameters
     ----------
-    mask : bool array, (slice, row, column), exactly the shape of the role's input volume
+    label : str
+        One line, unlike every other label. One that the source's character set cannot hold, such as Chinese beside
+        Latin-1, gives way to the meaning of the type.
+    mask : bool array, (slice, row, column), exactly the shape of the role's input volume, or a LabelMask
+        Read, it is an array in either case.
     category : Code
         Segmented Property Category, CID 7150.
     type : Code
         Segmented Property Type, for instance (12738006, SCT, "Brain").
     region : Code or None
         Anatomic Region, where it is not the type itself.
+    laterality : Code or None
+        CID 244, of the region, or of the type where there is no region: (7771000, SCT, "Left") and so on.
     colour_lab : (float, float, float)
         Recommended display colour: CIELab, L* 0..100, a* and b* -128..127.
     """
 
     label: str
-    mask: NDArray[np.bool_]
-    category: Code
-    type: Code
-    colour_lab: tuple[float, float, float]
+    mask: _Mask = _Mask()
+    # mypy takes a descriptor for a default; there is none
+    category: Code  # type: ignore[misc]
+    type: Code  # type: ignore[misc]
+    colour_lab: tuple[float, float, float]  # type: ignore[misc]
     region: Code | None = None
+    laterality: Code | None = None
+
+    @property
+    def voxels(self) -> NDArray[np.bool_] | LabelMask:
+        """Return the mask as it was given; indexed with the number of a slice, either gives that slice."""
+        given: NDArray[np.bool_] | LabelMask = vars(self)["mask"]
+        return given
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One number, of one segment.
+    """One number, of one segment or of all the images.
 
     Parameters
     ----------
     unit : Code
         A UCUM unit.
     segment : str
-        The label of the segment that was measured; it need not have been found (an empty mask measures 0).
+        The label of the segment that was measured; it need not have been found (an empty mask measures 0). Empty: the
+        number is about the images as a whole.
     derivation, method : Code or None
         TID 300/1419 modifiers, where a standard code exists.
     """
@@ -122,6 +183,119 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceRange:
+    """Where the same number lies in healthy people; reports draw the measured value on it.
+
+    Parameters
+    ----------
+    measurement, segment : Code, str
+        Name and segment of the `Measurement` that it belongs to.
+    low, high : float
+        The limits, in the unit of that measurement; one of them may be infinite.
+    population : str
+        Of whom, and by whom it was published, such as "women of 60 to 70 years, 5th to 95th percentile (...)".
+    """
+
+    measurement: Code
+    segment: str
+    low: float
+    high: float
+    population: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One place that was found, without an outline.
+
+    Parameters
+    ----------
+    point : (float, float, float)
+        (slice, row, column) on the grid of the role's volume; whole numbers are the centres of voxels.
+    category, type : Code
+        As in `Segment`.
+    probability : float or None
+        0 to 1.
+    """
+
+    label: str
+    point: tuple[float, float, float]
+    category: Code
+    type: Code
+    region: Code | None = None
+    laterality: Code | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One answer in words to one question about a segment, a location, or all the images.
+
+    Parameters
+    ----------
+    name, value : Code
+        What was looked at, and what it was found to be.
+    probability : float or None
+        0 to 1: how sure the algorithm is of this value.
+    of : str
+        The label of a segment or of a location; empty: the images as a whole.
+    """
+
+    name: Code
+    value: Code
+    probability: float | None = None
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbabilityMap:
+    """A number for every voxel, such as the probability of a lesion.
+
+    Parameters
+    ----------
+    values : float32 array, (slice, row, column), exactly the shape of the role's input volume; finite
+    quantity : Code
+        What the numbers are: a code of CID 7180 where there is one.
+    unit : Code
+        A UCUM unit; (1, UCUM, "no units") for a probability.
+    """
+
+    label: str
+    values: NDArray[np.float32]
+    quantity: Code
+    unit: Code
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedImages:
+    """New images made of the role's images, such as a denoised series; they stand beside it, never in its place.
+
+    Parameters
+    ----------
+    values : float32 array, (slice, row, column), exactly the shape of the role's input volume; finite
+    description : str
+        What was done, for Derivation Description (0008,2111).
+    derivation : Code
+        CID 7203, such as (113085, DCM, "Spatial resampling").
+    window : (float, float) or None
+        Centre and width for display, in the unit of the values; None: chosen from the values.
+    """
+
+    label: str
+    values: NDArray[np.float32]
+    description: str
+    derivation: Code
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlice:
+    """One slice of the role's volume that a reader should look at, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """All that one run found on the grid of one role's volume.
 
@@ -130,7 +304,9 @@ class Findings:
     role : str
         The role whose volume the masks lie on.
     remarks : tuple of str
-        Sentences for the radiologist, such as "No brain was found in these images.".
+        Sentences for the radiologist, such as "No brain was found in these images."; 10 000 characters at most.
+    key_slices : tuple of KeySlice
+        Empty: the node chooses the slices where the segments are largest.
     """
 
     role: str
@@ -138,6 +314,12 @@ class Findings:
     segments: tuple[Segment, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     remarks: tuple[str, ...] = ()
+    classifications: tuple[Classification, ...] = ()
+    locations: tuple[Location, ...] = ()
+    maps: tuple[ProbabilityMap, ...] = ()
+    images: tuple[DerivedImages, ...] = ()
+    key_slices: tuple[KeySlice, ...] = ()
+    ranges: tuple[ReferenceRange, ...] = ()
 
 
 @runtime_checkable
@@ -172,7 +354,7 @@ class Pipeline(Protocol):
         ...
 
     def run(self, inputs: Mapping[str, Volume], settings: Mapping[str, SettingValue], progress: Progress) -> Findings:
-        """Return the findings for one volume per role.
+        """Return the findings for one volume per role; a role that may lack, such as a prior, may be absent.
 
         Raises
         ------

@@ -88,7 +88,7 @@ class SettingsInvalid(Failure):
 
 
 class TlsUnusable(Failure):
-    """The certificate, key or CA of `[reception.tls]` cannot be used."""
+    """The certificate, key or CA of a table such as `[reception.tls]` cannot be used."""
 
 
 class GeometryUnusable(Failure):
@@ -143,6 +143,10 @@ class PeerUnreachable(Failure):
 
 class PeerRefused(Failure):
     """A destination refuses an object for good; the text says what to change there."""
+
+
+class ServiceNotOffered(PeerRefused):
+    """A peer does not accept the service at all: it need not be asked again."""
 
 
 class TransitionForbidden(Failure):

@@ -1,15 +1,16 @@
 """The journey of a study after reception. Read it top to bottom: this is the product.
 
-    read headers · close quiet studies · route · run · collect · deliver
+    read headers · close quiet studies · route · run · collect
+
+and from there on `delivering`: deliver · probe · prove · report commitments.
 
 Stages never call one another: each looks into the ledger for its work, does it, and writes what came of it back. So a
 crash anywhere is an ordinary start. A stage is a tick: it returns soon and may be called at any time.
 """
 
-import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,28 +18,25 @@ import structlog
 
 from dicom_node import completion, routing, task
 from dicom_node.compute import Compute, Ended, report_progress
-from dicom_node.entities import Peer, StudyFacts
-from dicom_node.errors import ComputeUnavailable, Failure, PeerRefused, PeerUnreachable
+from dicom_node.entities import StudyFacts
+from dicom_node.errors import ComputeUnavailable, Failure
 from dicom_node.instance_store import InstanceStore
-from dicom_node.ledger import Commitment, Delivery, Job, Ledger, NewJob, Received, Revision
+from dicom_node.ledger import AskedPriors, Job, Ledger, NewJob, Received, Revision
 from dicom_node.ledger.moves import to_json
-from dicom_node.lifecycle import DeliveryState, StudyState
+from dicom_node.lifecycle import LEASE_SECONDS, DeliveryState, StudyState
 from dicom_node.log import safe_text, where
-from dicom_node.settings import Destination, Settings
-from dicom_node.storage_scu import Outcome, OutgoingObject, StorageSCU, Verdict
+from dicom_node.offers import Offers, fitted
+from dicom_node.results import Predecessor
+from dicom_node.settings import DEFAULT_PROFILE, NoticeKind, ResultKind, ResultProfile, Settings
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS: Final = 60.0
 _HEADERS_A_TICK: Final = 40
 #: A study to which nothing has come for this long is not arriving at full speed any more.
 _LULL_SECONDS: Final = 0.5
-_DELIVERIES_A_TICK: Final = 50
-_REPORTS_A_TICK: Final = 10
-_REPORT_TIMEOUT_SECONDS: Final = 30.0
-#: Only a node that went away may lose its lease: far longer than reporting can take.
-_REPORT_LEASE_SECONDS: Final = _REPORTS_A_TICK * (_REPORT_TIMEOUT_SECONDS + LEASE_SECONDS)
 SECONDS_A_DAY: Final = 86400.0
+#: A fetch ends by itself when its time is over; so long after that a study waits for it no more.
+_LATE_SECONDS: Final = 15.0
 _PRIORITIES: Final = tuple(routing.Priority)
 
 
@@ -59,6 +57,8 @@ class Flow:
         Returns the rules in force; asked at every routing.
     clock : callable
         UTC seconds.
+    known : Offers or None
+        What destinations accept: what they are sent is fitted to that.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Flow:
         compute: Compute,
         rules: Callable[[], Rules],
         clock: Callable[[], float],
+        known: Offers | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -76,6 +77,7 @@ class Flow:
         self._compute = compute
         self._rules = rules
         self._clock = clock
+        self._offers = known or Offers()
         self._owner = settings.node.name
         self._watched_since = clock()
         self._jobs: dict[int, Job] = {}
@@ -93,8 +95,9 @@ class Flow:
         jobs = self._ledger.jobs.take_back(self._owner, now, starting=starting)
         deliveries = self._ledger.deliveries.take_back(self._owner, now, starting=starting)
         reports = self._ledger.commitments.take_back(self._owner, now, starting=starting)
-        if jobs or deliveries or reports:
-            log.info("work taken back", count=len(jobs), objects=deliveries + reports)
+        fetches = self._ledger.fetches.take_back(self._owner, now, starting=starting)
+        if jobs or deliveries or reports or fetches:
+            log.info("work taken back", count=len(jobs), objects=deliveries + reports + fetches)
         if starting:
             self._hold_homeless()
 
@@ -111,7 +114,9 @@ class Flow:
 
     def keep_leases(self) -> None:
         """Say that this node is alive, and take over from those that are not."""
-        self._ledger.jobs.renew(self._owner, self._clock() + LEASE_SECONDS)
+        until = self._clock() + LEASE_SECONDS
+        self._ledger.jobs.renew(self._owner, until)
+        self._ledger.deliveries.renew(self._owner, until)
         self.take_back(starting=False)
 
     # -- receive -> complete ---------------------------------------------------------------------------------------
@@ -136,8 +141,26 @@ class Flow:
         """Freeze every study that its policy calls complete."""
         for revision in self._ledger.studies.in_state(StudyState.RECEIVING):
             answer = completion.decide(self._arrivals(revision), self._settings.completion, self._clock())
-            if answer.complete and self._ledger.studies.close(revision, answer.reason, self._clock()):
-                log.info("study complete", **_about(revision), reason=answer.reason)
+            fetched = self._fetched(revision) if answer.complete else None
+            if fetched is None:
+                continue
+            reason = f"{answer.reason}{fetched}"
+            if self._ledger.studies.close(revision, reason, self._clock()):
+                log.info("study complete", **_about(revision), reason=reason)
+
+    def _fetched(self, revision: Revision) -> str | None:
+        """Return what an archive has given of what was missing, to be added to a reason; None while it is asked."""
+        policy, fetches, study = self._settings.completion, self._ledger.fetches, revision.study_instance_uid
+        if not policy.archive or fetches.as_prior_of(study, revision.number) is not None:
+            return ""
+        fetch, now = fetches.of_revision(study, revision.number), self._clock()
+        if fetch is None:
+            fetches.ask_missing(study, revision.number, policy.archive, now, now + policy.archive_seconds)
+            return None
+        if not fetch.over and now < fetch.give_up_at + _LATE_SECONDS:
+            return None
+        said = fetch.reason if fetch.over else "it did not answer in time"
+        return f"; asked {fetch.archive} what is missing: {said}"
 
     def _arrivals(self, revision: Revision) -> completion.StudyArrivals:
         carriers = self._ledger.studies.carriers(revision)
@@ -149,6 +172,11 @@ class Flow:
     def route(self) -> None:
         """Ask every rule about every frozen revision; record the verdicts, and a job for each rule that fires."""
         for revision in self._ledger.studies.in_state(StudyState.COMPLETE):
+            asked_for = self._ledger.fetches.as_prior_of(revision.study_instance_uid, revision.number)
+            if asked_for is not None:
+                reason = f"it was only fetched as prior of {asked_for}: no rule is asked"
+                self._ledger.studies.keep_as_prior(revision, reason, self._clock())
+                continue
             received = self._ledger.studies.received(revision.study_instance_uid, revision.number)
             if received is not None:  # None: a header is still being read, the next tick looks again
                 self._try_to_route(revision, received)
@@ -188,7 +216,14 @@ class Flow:
             destinations=rule.destinations,
             priority=_PRIORITIES.index(rule.priority),
             settings={**self._settings.pipelines.get(rule.pipeline, {}), **rule.settings},
+            priors=self._asked(rule),
         )
+
+    def _asked(self, rule: routing.Rule) -> AskedPriors | None:
+        if rule.priors is None:
+            return None
+        text = routing.print_rules(routing.RuleSet((rule,)))
+        return AskedPriors(rule.priors.archive, text, self._clock() + rule.priors.time_limit_seconds)
 
     def _why_not_again(self, revision: Revision, job: NewJob, late: routing.LateImages) -> str:
         """Return why a rule that fires makes no new job for late images; empty if it does."""
@@ -227,19 +262,49 @@ class Flow:
             self._failed(job, ComputeUnavailable(said))
 
     def _order(self, job: Job) -> task.Order:
-        wanted = {each.name for each in self._settings.destinations if each.empty_frames}
+        fetch = self._ledger.fetches.of_job(job.id)
+        priors = {} if fetch is None else fetch.inputs
         return task.Order(
             name=f"J{job.id}",
             pipeline=job.pipeline,
             settings=job.settings,
             inputs={role: self._ledger.studies.refs(paths) for role, paths in job.inputs.items()},
+            priors={role: self._ledger.studies.refs(paths) for role, paths in priors.items()},
             created_at=job.created_at,
             store=self._store.root,
             node_name=self._settings.node.name,
-            results=self._settings.results,
+            products=self._products(job),
+            notices=self._notices(job),
             device=self._settings.compute.device,
-            empty_frames=bool(wanted & set(job.destinations)),
             utc_offset_minutes=local_offset_minutes(job.created_at),
+        )
+
+    def _products(self, job: Job) -> tuple[task.Product, ...]:
+        """Return one product for each distinct profile of a job's destinations; one for nobody, if there are none."""
+        return self._grouped(job, ResultProfile.content) or (task.Product(self._settings.profile()),)
+
+    def _notices(self, job: Job) -> tuple[task.Product, ...]:
+        """Return one product for each distinct profile of those destinations that want to know of a refusal."""
+        found = self._grouped(job, lambda profile: f"{profile.not_run} {profile.content()}")
+        return tuple(product for product in found if product.profile.not_run is not NoticeKind.NONE)
+
+    def _grouped(self, job: Job, key: Callable[[ResultProfile], str]) -> tuple[task.Product, ...]:
+        profiles = {each.name: each.profile for each in self._settings.destinations}
+        products: dict[str, task.Product] = {}
+        for name in job.destinations:
+            profile = fitted(self._settings.profile(profiles.get(name, DEFAULT_PROFILE)), self._offers.of(name))
+            known = products.get(key(profile), task.Product(profile))
+            products[key(profile)] = replace(known, destinations=(*known.destinations, name))
+        found = products.values()
+        return tuple(replace(each, predecessor=self._predecessor(job, each.destinations)) for each in found)
+
+    def _predecessor(self, job: Job, destinations: Sequence[str]) -> Predecessor | None:
+        """Return the report of an earlier revision that the same destinations were sent, if there is one."""
+        earlier = self._ledger.jobs.superseded(job, ResultKind.REPORT, destinations)
+        if earlier is None:
+            return None
+        return Predecessor(
+            earlier.study_instance_uid, earlier.series_instance_uid, earlier.sop_class_uid, earlier.sop_instance_uid
         )
 
     def collect(self) -> int:
@@ -259,118 +324,36 @@ class Flow:
         answer: task.Answer | None = ended.value
         failure = ended.failure if answer is None else answer.failure
         if failure is not None:
-            self._failed(job, failure)
+            self._failed(job, failure, answer)
         elif answer is not None:
             now = self._clock()
-            give_up_at = now + self._settings.delivery.give_up_days * SECONDS_A_DAY
             remarks = " ".join(answer.remarks)
-            self._ledger.jobs.finish(job, answer.made, answer.seconds, now, give_up_at, remarks)
+            self._ledger.jobs.finish(
+                job, answer.made, answer.seconds, now, self._give_up_at(now), remarks, recipients=answer.recipients
+            )
             log.info("job done", **_about_job(job), objects=len(answer.made))
 
-    def _failed(self, job: Job, failure: Failure) -> None:
+    def _give_up_at(self, now: float) -> float:
+        return now + self._settings.delivery.give_up_days * SECONDS_A_DAY
+
+    def _failed(self, job: Job, failure: Failure, answer: task.Answer | None = None) -> None:
+        """Record a failure; what was made all the same is the notice that tells it."""
         self._jobs.pop(job.id, None)
         compute = self._settings.compute
         again = failure.retryable and (job.attempts < compute.attempts or isinstance(failure, ComputeUnavailable))
         now = self._clock()
         wait = compute.retry_wait_seconds * job.attempts
-        self._ledger.jobs.fail(job, str(failure), now, now + wait if again else None)
+        notices = answer or task.Answer()
+        self._ledger.jobs.fail(
+            job,
+            str(failure),
+            now,
+            now + wait if again else None,
+            notices.made,
+            recipients=notices.recipients,
+            give_up_at=self._give_up_at(now),
+        )
         log.warning("job failed", **_about_job(job), reason=str(failure), state="queued" if again else "held")
-
-    # -- done -> delivered -------------------------------------------------------------------------------------------
-
-    def deliver(self, destination: Destination) -> None:
-        """Send what is due to one destination; each object's answer becomes its row's state."""
-        now = self._clock()
-        due = self._ledger.deliveries.start(
-            destination.name, self._owner, now, now + self._sending_lease(destination), _DELIVERIES_A_TICK
-        )
-        if not due:
-            return
-        unanswered = {delivery.sop_instance_uid: delivery for delivery in due}
-        try:
-            for outcome in self._scu(destination).store(peer_of(destination), [self._outgoing(one) for one in due]):
-                self._note_outcome(unanswered.pop(outcome.sop_instance_uid), outcome)
-        finally:
-            for delivery in unanswered.values():  # only after an error that nobody foresaw
-                again_at = self._clock() + self._wait(delivery.attempts)
-                self._ledger.deliveries.wait(delivery, None, "sending broke off", self._clock(), again_at)
-
-    def _sending_lease(self, destination: Destination) -> float:
-        # only a node that went away may lose its lease: far longer than sending can take
-        return _DELIVERIES_A_TICK * (destination.timeout_seconds + LEASE_SECONDS)
-
-    def _note_outcome(self, delivery: Delivery, outcome: Outcome) -> None:
-        now = self._clock()
-        ledger = self._ledger.deliveries
-        if outcome.verdict is Verdict.ACCEPTED:
-            ledger.accept(delivery, outcome.status, outcome.reason if outcome.status else "", now)
-        elif outcome.verdict is Verdict.TEMPORARY:
-            ledger.wait(delivery, outcome.status, outcome.reason, now, now + self._wait(delivery.attempts))
-        else:
-            ledger.hold(delivery, outcome.status, outcome.reason, now)
-
-    def _wait(self, attempts: int) -> float:
-        """Return the growing, jittered wait before the next attempt, in seconds."""
-        policy = self._settings.delivery
-        longest = min(policy.longest_wait_seconds, policy.first_wait_seconds * 2.0 ** min(attempts - 1, 30))
-        return longest * random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, guards no secret
-
-    def probe(self, destination: Destination) -> None:
-        """Bring a destination back early: once it answers C-ECHO again, what waited for it is due now."""
-        if not self._ledger.deliveries.waiting_for(destination.name):
-            return
-        try:
-            self._scu(destination).echo(peer_of(destination))
-        except (PeerUnreachable, PeerRefused):
-            return
-        count = self._ledger.deliveries.bring_back(destination.name, self._clock())
-        if count:
-            log.info("destination answers again", destination=destination.name, objects=count)
-
-    # -- storage commitment ------------------------------------------------------------------------------------------
-
-    def report_commitments(self) -> None:
-        """Bring the reports that no open association could take to where their [[source]] wants them."""
-        now = self._clock()
-        due = self._ledger.commitments.start(self._owner, now, now + _REPORT_LEASE_SECONDS, _REPORTS_A_TICK)
-        for commitment in due:
-            self._report(commitment)
-
-    def _report(self, commitment: Commitment) -> None:
-        ledger = self._ledger.commitments
-        peer = self._requester(commitment)
-        if peer is None:
-            reason = "its association is over, and its [[source]] has no commitment_host to report to"
-            ledger.hold(commitment, reason, self._clock())
-            return
-        try:
-            report = ledger.report(commitment.request, self._store.holds)
-            StorageSCU(commitment.called, _REPORT_TIMEOUT_SECONDS).report(peer, report)
-        except Failure as failure:
-            again_at = self._clock() + self._wait(commitment.attempts)
-            ledger.wait(commitment, str(failure), self._clock(), again_at)
-        else:
-            ledger.accept(commitment, str(report), self._clock())
-            log.info("commitment reported", peer=str(peer), instances=len(commitment.request.references))
-
-    def _requester(self, commitment: Commitment) -> Peer | None:
-        for source in self._settings.sources:
-            known = source.is_called(commitment.calling) and source.is_at(commitment.address)
-            if known and source.commitment_host is not None:
-                return Peer.parse(commitment.calling, source.commitment_host, source.commitment_port)
-        return None
-
-    def _scu(self, destination: Destination) -> StorageSCU:
-        calling = destination.calling_ae_title or self._settings.node.ae_title
-        return StorageSCU(calling, destination.timeout_seconds)
-
-    def _outgoing(self, delivery: Delivery) -> OutgoingObject:
-        return OutgoingObject(
-            path=self._store.path_of(delivery.path),
-            sop_class_uid=delivery.sop_class_uid,
-            sop_instance_uid=delivery.sop_instance_uid,
-            transfer_syntax_uid=delivery.transfer_syntax_uid,
-        )
 
 
 def run_order(job_id: int, order: task.Order) -> task.Answer:
@@ -382,11 +365,6 @@ def local_offset_minutes(at: float) -> int:
     """Return how far this computer's local time is ahead of UTC at a time (UTC seconds)."""
     offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
     return 0 if offset is None else round(offset.total_seconds() / 60)
-
-
-def peer_of(destination: Destination) -> Peer:
-    """Return the application entity that a destination of `node.toml` names."""
-    return Peer.parse(destination.ae_title, destination.host, destination.port)
 
 
 def study_facts(study_instance_uid: str, received: Sequence[Received]) -> StudyFacts:

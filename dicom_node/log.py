@@ -2,7 +2,7 @@
 
 Only keys of `SAFE_KEYS` are written: a value under any other key is withheld, so that a careless line cannot leak a
 name. Texts of exceptions that are not our own are withheld too, because libraries quote the values they choke on.
-Lines of libraries are written from WARNING up, and those of the DICOM libraries, which quote data, never.
+Lines of libraries are written from WARNING up, and those of the DICOM and HTTP libraries, which quote data, never.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ SAFE_KEYS: Final = frozenset(
         *("progress", "step", "kind", "free_mib", "floor_mib", "name", "file", "line", "signal"),
     }
 )
-_QUOTING_LIBRARIES: Final = ("pydicom", "pynetdicom", "highdicom")
+_QUOTING_LIBRARIES: Final = ("pydicom", "pynetdicom", "highdicom", "urllib3")
 _WITHHELD: Final = "(withheld)"
 
 

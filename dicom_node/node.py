@@ -17,10 +17,13 @@ from sqlalchemy import URL
 
 from dicom_node import __version__, catalogue, task
 from dicom_node.compute import Compute
+from dicom_node.delivering import Delivering
 from dicom_node.errors import Failure, SettingsInvalid
+from dicom_node.fetching import Fetching
 from dicom_node.flow import SECONDS_A_DAY, Flow, Rules
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.offers import Offers
 from dicom_node.pipeline_settings import check_rule_settings
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Destination, Settings
@@ -33,8 +36,12 @@ _SEVERAL: Final = 2
 _NICE: Final = 10
 _LEASE_TICK_SECONDS: Final = 10.0
 _RULES_TICK_SECONDS: Final = 1.0
+_PROOF_TICK_SECONDS: Final = 0.5
+_FETCH_TICK_SECONDS: Final = 0.5
 _SETTLE_SECONDS: Final = 5.0
 _COMMITMENT_TICK_SECONDS: Final = 1.0
+#: What a destination accepts changes when somebody configures it.
+_LEARNING_TICK_SECONDS: Final = 600.0
 
 
 class NodeBusy(Failure):
@@ -61,7 +68,8 @@ def read_rules(settings: Settings) -> Rules:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsInvalid(f"{path}: cannot be read; [node] rules in node.toml names the file") from error
     destinations = {destination.name for destination in settings.destinations}
-    rules = parse_rules(text, str(path), catalogue.roles(), destinations)
+    archives = {archive.name for archive in settings.archives}
+    rules = parse_rules(text, str(path), catalogue.roles(), destinations, archives)
     check_rule_settings(rules, text, str(path))
     return Rules(rules, text)
 
@@ -124,14 +132,17 @@ class Node:
             on_end=self._wake,
             preload=task.__name__,
         )
-        flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock)
+        offers = Offers()
+        flow = Flow(settings, self._ledger, store, compute, lambda: self._rules, self._clock, offers)
         flow.take_back(starting=True)
+        delivering = Delivering(settings, self._ledger, store, self._clock, offers)
+        fetching = Fetching(settings, self._ledger, store, self._clock)
         self._scp = self._reception(store, self._ledger)
         try:
             self._scp.start()
             compute.start()
-            self._ticks = _Ticks(settings, flow, self.reload_rules, self._scp.all_settled)
-            self._parts = [self._ticks, compute]
+            self._ticks = _Ticks(settings, flow, delivering, fetching, self.reload_rules, self._scp.all_settled)
+            self._parts = [fetching, self._ticks, compute]
             self._ticks.start()
         except BaseException:
             self.stop()
@@ -166,7 +177,8 @@ class Node:
 
     def _desk(self, store: InstanceStore, ledger: Ledger) -> CommitmentDesk:
         give_up_seconds = self._settings.delivery.give_up_days * SECONDS_A_DAY
-        return CommitmentDesk(ledger.commitments, store, self._settings.node.name, give_up_seconds, self._clock)
+        name = self._settings.node.name
+        return CommitmentDesk(ledger.commitments, ledger.proofs, store, name, give_up_seconds, self._clock)
 
     def stop(self) -> None:
         """Stop receiving first, then the ticks, then the workers; unfinished work is taken up at the next start."""
@@ -202,12 +214,20 @@ class _Ticks:
     """APScheduler calls the stages; it holds ticks only, never jobs."""
 
     def __init__(
-        self, settings: Settings, flow: Flow, reload_rules: Callable[[], None], settled: Callable[[float], bool]
+        self,
+        settings: Settings,
+        flow: Flow,
+        delivering: Delivering,
+        fetching: Fetching,
+        reload_rules: Callable[[], None],
+        settled: Callable[[float], bool],
     ) -> None:
         tick = settings.node.tick_seconds
+        self._destinations = settings.destinations
+        self._delivering = delivering
         options = {"initializer": _give_way} if settings.reception.processes >= _SEVERAL else {}
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(8 + 2 * len(settings.destinations), options)},
+            executors={"default": ThreadPoolExecutor(_threads(settings), options)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -216,21 +236,26 @@ class _Ticks:
         self._add("journey", _each(flow.close_quiet, flow.route, flow.run), tick)
         self._add("collect", self._collect, tick, flow, settings.destinations)
         self._add("leases", flow.keep_leases, _LEASE_TICK_SECONDS)
-        self._add("commitments", self._report, _COMMITMENT_TICK_SECONDS, flow, settled)
+        self._add("commitments", self._report, _COMMITMENT_TICK_SECONDS, delivering, settled)
         self._add("rules", reload_rules, _RULES_TICK_SECONDS)
+        self._add("late fetches", fetching.give_up_late, _FETCH_TICK_SECONDS)
+        for archive in settings.archives:
+            self._add(f"fetch from {archive.name}", fetching.fetch, _FETCH_TICK_SECONDS, archive)
         for destination in settings.destinations:
-            self._add(_delivery(destination), flow.deliver, tick, destination)
-            self._add(f"probe {destination.name}", flow.probe, settings.delivery.echo_seconds, destination)
+            self._add(_delivery(destination), delivering.deliver, tick, destination)
+            self._add(f"probe {destination.name}", delivering.probe, settings.delivery.echo_seconds, destination)
+            self._add(f"learn {destination.name}", delivering.learn, _LEARNING_TICK_SECONDS, destination)
+            self._add(f"prove {destination.name}", delivering.prove, _PROOF_TICK_SECONDS, destination)
 
     def _collect(self, flow: Flow, destinations: Sequence[Destination]) -> None:
         if flow.collect():
             for destination in destinations:
                 self.soon(_delivery(destination))
 
-    def _report(self, flow: Flow, settled: Callable[[float], bool]) -> None:
+    def _report(self, delivering: Delivering, settled: Callable[[float], bool]) -> None:
         """Report on commitments, if the ledger has what was answered: else it is not the truth yet."""
         if settled(_SETTLE_SECONDS):
-            flow.report_commitments()
+            delivering.report_commitments()
 
     def soon(self, name: str) -> None:
         """Let a tick happen now instead of at its time."""
@@ -241,12 +266,19 @@ class _Ticks:
         self._scheduler.add_job(_guarded, "interval", (name, stage, *arguments), seconds=seconds, id=name)
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Begin to tick; what destinations accept is asked for at once."""
         self._scheduler.start()
+        for destination in self._destinations:
+            self.soon(f"learn {destination.name}")
 
     def stop(self) -> None:
         """End after the running ticks have ended."""
+        self._delivering.stop()
         self._scheduler.shutdown(wait=True)
+
+
+def _threads(settings: Settings) -> int:
+    return 9 + 4 * len(settings.destinations) + len(settings.archives)
 
 
 def _delivery(destination: Destination) -> str:

@@ -21,15 +21,34 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 from pynetdicom import _config, build_context
-from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
+from pynetdicom.presentation import (
+    AllStoragePresentationContexts,
+    PresentationContext,
+    StoragePresentationContexts,
+)
 from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
+    CTImageStorage,
+    EncapsulatedPDFStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    LabelMapSegmentationStorage,
+    MRImageStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
     StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
     Verification,
     uid_to_service_class,
 )
+
+from dicom_node.settings import ResultKind
 
 # pynetdicom keeps these for the whole process. The first formats every PDU for a log that nobody reads; the second
 # sends a file's own bytes instead of decoding and encoding them again, and concerns only files sent by path.
@@ -62,6 +81,12 @@ TRANSFER_SYNTAXES: Final[tuple[str, ...]] = (
     *_UNCOMPRESSED,
     *(str(uid) for uid in AllTransferSyntaxes if uid not in _UNCOMPRESSED and uid not in _REAL_TIME_VIDEO),
     *_SELDOM,
+)
+#: For proposals of every usual class at once: DCMTK takes no A-ASSOCIATE-RQ of more than 128 KiB.
+_USUAL_SYNTAXES: Final = (
+    *_UNCOMPRESSED[:2],
+    *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)),
+    "1.2.840.10008.1.2.5",
 )
 #: Registered after the dictionary of pydicom 3.0 was made.
 _NEW_NAMES: Final = {
@@ -103,17 +128,43 @@ class Row:
     role: Role
 
 
+LABEL_MAP_STORAGE: Final = str(LabelMapSegmentationStorage)
+#: `transfer_syntax` of a result profile.
+RESULT_TRANSFER_SYNTAXES: Final[Mapping[str, UID]] = {
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+}
+#: Every SOP class in which a kind of result may be sent.
+RESULT_SOP_CLASSES: Final[Mapping[ResultKind, tuple[str, ...]]] = {
+    ResultKind.SEGMENTATION: (str(SegmentationStorage), LABEL_MAP_STORAGE),
+    ResultKind.REPORT: (str(Comprehensive3DSRStorage),),
+    ResultKind.PARAMETRIC_MAP: (str(ParametricMapStorage),),
+    ResultKind.PICTURE: (str(SecondaryCaptureImageStorage),),
+    ResultKind.DOCUMENT: (str(EncapsulatedPDFStorage),),
+    ResultKind.KEY_OBJECTS: (str(KeyObjectSelectionDocumentStorage),),
+    ResultKind.PRESENTATION_STATE: (str(GrayscaleSoftcopyPresentationStateStorage),),
+    ResultKind.IMAGES: (
+        str(MRImageStorage),
+        str(CTImageStorage),
+        str(EnhancedMRImageStorage),
+        str(EnhancedCTImageStorage),
+    ),
+}
+
 TABLE: Final = (
     Row("Verification", (str(Verification),), _UNCOMPRESSED[:3], Role.SCP),
     Row("Verification", (str(Verification),), _UNCOMPRESSED[:2], Role.SCU),
     Row("Storage Commitment", (str(StorageCommitmentPushModel),), _UNCOMPRESSED[:3], Role.SCP),
     Row("Storage", STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES, Role.SCP),
-    Row(
-        "Storage of results",
-        (str(SegmentationStorage), str(Comprehensive3DSRStorage)),
-        _UNCOMPRESSED[:1],
-        Role.SCU,
+    *(
+        Row(f"Storage of results ({kind})", classes, _UNCOMPRESSED[:2], Role.SCU)
+        for kind, classes in RESULT_SOP_CLASSES.items()
     ),
+    Row("Storage Commitment", (str(StorageCommitmentPushModel),), _UNCOMPRESSED[:2], Role.SCU),
+    Row("Query (Study Root)", (str(StudyRootQueryRetrieveInformationModelFind),), _UNCOMPRESSED[:2], Role.SCU),
+    Row("Retrieve (Study Root)", (str(StudyRootQueryRetrieveInformationModelGet),), _UNCOMPRESSED[:2], Role.SCU),
+    Row("Storage (sub-operations of a C-GET)", STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES, Role.SCP),
+    Row("Retrieve (Study Root)", (str(StudyRootQueryRetrieveInformationModelMove),), _UNCOMPRESSED[:2], Role.SCU),
     Row("Storage of other objects (`dicom-node send`)", STORAGE_SOP_CLASSES, (), Role.SCU),
 )
 
@@ -152,8 +203,9 @@ def acceptable(proposed: Iterable[str], *, commitment: bool = False) -> list[Pre
     if commitment and StorageCommitmentPushModel in wanted:
         contexts.append(build_context(StorageCommitmentPushModel, list(TABLE[2].transfer_syntaxes)))
     for context in contexts:
-        # what a requestor's role selection is measured by (PS3.7 D.3.3.4): it may be SCU, and we are SCP
-        context.scu_role, context.scp_role = True, False
+        # what a requestor's role selection is measured by (PS3.7 D.3.3.4): it may be SCU, and we are SCP; one that
+        # brings the report on a request of ours is SCP itself (PS3.4 J.3.3)
+        context.scu_role, context.scp_role = True, context.abstract_syntax == StorageCommitmentPushModel
     return contexts
 
 
@@ -165,6 +217,43 @@ def verification() -> list[PresentationContext]:
 def commitment_report() -> list[PresentationContext]:
     """Return the presentation context for storage commitment reports on an association of our own."""
     return [build_context(StorageCommitmentPushModel, list(TABLE[2].transfer_syntaxes[:2]))]
+
+
+def commitment_request() -> list[PresentationContext]:
+    """Return the presentation context of a storage commitment SCU."""
+    return [build_context(StorageCommitmentPushModel, list(_UNCOMPRESSED[:2]))]
+
+
+def study_root_find() -> list[PresentationContext]:
+    """Return the presentation context of a Study Root C-FIND SCU (PS3.4 C.6.2)."""
+    return [build_context(StudyRootQueryRetrieveInformationModelFind, list(_UNCOMPRESSED[:2]))]
+
+
+def study_root_move() -> list[PresentationContext]:
+    """Return the presentation context of a Study Root C-MOVE SCU (PS3.4 C.6.2)."""
+    return [build_context(StudyRootQueryRetrieveInformationModelMove, list(_UNCOMPRESSED[:2]))]
+
+
+def study_root_get(sop_classes: Iterable[str]) -> list[PresentationContext]:
+    """Return the presentation contexts of a Study Root C-GET SCU, and of the storage SCP that its objects come to.
+
+    Parameters
+    ----------
+    sop_classes : iterable of str
+        Of the objects that are asked for; empty, if the archive does not say: then the most usual ones.
+
+    Each class has a context for what is not compressed, and - as far as there is room - one for each other transfer
+    syntax: an archive that cannot decompress sends an object as it has it.
+    """
+    known = sorted({uid for uid in sop_classes if is_storage(uid)})
+    contexts = [build_context(StudyRootQueryRetrieveInformationModelGet, list(_UNCOMPRESSED[:2]))]
+    if not known:
+        usual = [str(context.abstract_syntax) for context in StoragePresentationContexts]
+        contexts += [build_context(uid, list(_USUAL_SYNTAXES)) for uid in usual[: MAXIMUM_CONTEXTS - 1]]
+        return contexts
+    for syntaxes in (list(_UNCOMPRESSED), *([syntax] for syntax in TRANSFER_SYNTAXES[len(_UNCOMPRESSED) :])):
+        contexts += [build_context(uid, syntaxes) for uid in known]
+    return contexts[:MAXIMUM_CONTEXTS]
 
 
 def proposal(pairs: Iterable[tuple[str, str]]) -> list[PresentationContext]:
@@ -193,7 +282,7 @@ def tables() -> Mapping[str, str]:
 
 
 def _role_line(row: Row) -> tuple[str, ...]:
-    several = 4
+    several = 5
     classes = ", ".join(map(described, row.sop_classes))
     syntaxes = ", ".join(map(sop_class_name, row.transfer_syntaxes)) or "the one in which the object is stored"
     return (

@@ -8,28 +8,48 @@ import gc
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import structlog
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.sr.coding import Code
 
 from dicom_node import __version__, catalogue, results
-from dicom_node.contract import Findings, Pipeline, Progress, SettingValue, checked_settings
+from dicom_node.contract import Algorithm, Findings, Pipeline, Progress, SettingValue, checked_settings
 from dicom_node.entities import InstanceRef, JobKey
-from dicom_node.errors import Failure, PipelineFailed, PipelineRefused, SettingsInvalid
+from dicom_node.errors import Failure, GeometryUnusable, PipelineFailed, PipelineRefused, SettingsInvalid
 from dicom_node.geometry import SourceSeries, read_series, require_slices
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Result
 from dicom_node.log import safe_text, where
-from dicom_node.settings import ResultSettings
+from dicom_node.settings import ResultProfile
 
 log = structlog.get_logger(__name__)
 
 PREVIEW: Final = "preview.png"
+#: Of a pipeline that did not get so far as to say it itself.
+_FAMILY: Final = Code("123110", "DCM", "Artificial Intelligence")
 #: Pipelines whose model this process holds: (name, device) -> pipeline and weights hash.
 _WARM: Final[dict[tuple[str, str], tuple[Pipeline, str]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The objects of one job for all destinations with one profile.
+
+    Parameters
+    ----------
+    predecessor : Predecessor or None
+        The report on an earlier revision of the study that these destinations were sent.
+    """
+
+    profile: ResultProfile
+    destinations: tuple[str, ...] = ()
+    predecessor: results.Predecessor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +60,16 @@ class Order:
     ----------
     inputs : mapping of role to InstanceRef
         The instances of the chosen series.
+    priors : mapping of role to InstanceRef
+        Those of earlier studies; no result is made of them, and one that cannot be used is left out.
+    products : sequence of Product
+        What is to be made of the findings; different profiles give different objects.
+    notices : sequence of Product
+        For whom a notice is to be made instead, if the pipeline refuses these images.
     created_at : float
         UTC seconds; the objects carry it as their creation time, so that building again gives the same bytes.
     store : Path
         Root of the instance store.
-    empty_frames : bool
-        Write SEG frames without a voxel too.
     utc_offset_minutes : int
         The hospital's local time at `created_at`.
     preview : bool
@@ -59,9 +83,10 @@ class Order:
     created_at: float
     store: Path
     node_name: str
-    results: ResultSettings
+    products: Sequence[Product]
     device: str
-    empty_frames: bool = False
+    notices: Sequence[Product] = ()
+    priors: Mapping[str, Sequence[InstanceRef]] = field(default_factory=dict)
     preview: bool = False
     utc_offset_minutes: int = 0
 
@@ -74,13 +99,16 @@ class Answer:
     ----------
     seconds : mapping
         Duration of each step: "model", "load", "run", "build", "store".
+    recipients : mapping
+        SOP Instance UID to the destinations that each object is for.
     remarks : tuple of str
         What the pipeline says to the radiologist.
     failure : Failure or None
-        Why there are no objects.
+        Why there is no result. What `made` holds then is the notice that says so.
     """
 
     made: tuple[Result, ...] = ()
+    recipients: dict[str, tuple[str, ...]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     measured: tuple[tuple[str, float, str], ...] = ()
@@ -96,6 +124,9 @@ def perform(order: Order, progress: Progress) -> Answer:
         answer.failure = failure
     except Exception as error:  # noqa: BLE001 - the named boundary: a pipeline may raise anything
         answer.failure = PipelineFailed(f"{order.pipeline} failed: {safe_text(error)} at {where(error)}")
+    if answer.failure is not None:
+        answer.made, answer.recipients = (), {}  # what was stored before a failure is no result
+        _tell(order, answer.failure, answer)
     return answer
 
 
@@ -103,23 +134,28 @@ def _perform(order: Order, progress: Progress, answer: Answer) -> None:
     with _timed(answer, "load"), _no_collection():
         progress(0.0, "loading images")
         sources = {role: _source(order.store, refs) for role, refs in order.inputs.items()}
+        priors, unusable = _priors(order)
     with _timed(answer, "model"):
         progress(0.1, "loading model")
         pipeline, weights = _warm(order.pipeline, order.device)
-        _require_roles(pipeline, sources)
+        unusable += _require_roles(pipeline, sources, priors)
         settings = _settings(pipeline, order.settings)
     with _timed(answer, "run"):
-        volumes = {role: source.volume for role, source in sources.items()}
+        volumes = {role: source.volume for role, source in (*sources.items(), *priors.items())}
         findings = pipeline.run(volumes, settings, lambda share, step: progress(0.15 + 0.7 * share, step))
-    answer.remarks = findings.remarks
-    answer.measured = tuple((m.name.meaning, m.value, m.unit.value) for m in findings.measurements)
+    answer.remarks = (*findings.remarks, *unusable)
+    if findings.role not in sources:
+        raise PipelineFailed(f"{pipeline.name} gives findings on {findings.role!r}, which is no input of this study")
+    answer.measured = tuple((m.name.meaning, float(m.value), m.unit.value) for m in findings.measurements)
     with _timed(answer, "build"), _no_collection():
         progress(0.85, "building results")
-        run = _context(order, pipeline, weights, settings)
-        built = results.build(findings, sources, run)
-        results.check(built, sources)
+        built = [
+            _built(findings, sources, _context(order, product, pipeline, weights, settings))
+            for product in order.products
+        ]
     with _timed(answer, "store"), _no_collection():
-        answer.made = tuple(_stored(order, each) for each in built)
+        for number, (product, objects) in enumerate(zip(order.products, built, strict=True), 1):
+            _store(order, objects, product, answer, "" if number == 1 else f"{number}-")
     if order.preview:
         _preview(order, findings, sources[findings.role])
     progress(1.0, "done")
@@ -148,6 +184,18 @@ def _source(store: Path, refs: Sequence[InstanceRef]) -> SourceSeries:
     return read_series([store / ref.path for ref in refs])
 
 
+def _priors(order: Order) -> tuple[dict[str, SourceSeries], tuple[str, ...]]:
+    """Return the priors that are volumes, and a sentence for each that is none."""
+    found: dict[str, SourceSeries] = {}
+    unusable: list[str] = []
+    for role, refs in order.priors.items():
+        try:
+            found[role] = _source(order.store, refs)
+        except GeometryUnusable as failure:
+            unusable.append(f"The prior for {role!r} was not used: {failure}")
+    return found, tuple(unusable)
+
+
 def _warm(name: str, device: str) -> tuple[Pipeline, str]:
     if (name, device) not in _WARM:
         pipeline = catalogue.find(name)
@@ -155,12 +203,27 @@ def _warm(name: str, device: str) -> tuple[Pipeline, str]:
     return _WARM[name, device]
 
 
-def _require_roles(pipeline: Pipeline, sources: Mapping[str, SourceSeries]) -> None:
-    missing = [role for role in pipeline.roles if role not in sources]
+def _require_roles(
+    pipeline: Pipeline, sources: Mapping[str, SourceSeries], priors: dict[str, SourceSeries]
+) -> tuple[str, ...]:
+    """Refuse images that do not do; take out priors that do not, and say so."""
+    for role, source in sources.items():
+        require_slices(source, pipeline.roles[role].minimum_slices if role in pipeline.roles else 1, pipeline.title)
+    unusable: list[str] = []
+    for role in list(priors):
+        try:
+            require_slices(priors[role], pipeline.roles[role].minimum_slices, pipeline.title)
+        except GeometryUnusable as failure:
+            del priors[role]
+            unusable.append(f"The prior for {role!r} was not used: {failure}")
+    missing = [
+        role
+        for role, wanted in pipeline.roles.items()
+        if role not in sources and role not in priors and not wanted.may_lack
+    ]
     if missing:
         raise PipelineRefused(f"{pipeline.name} was given no series for: {', '.join(missing)}")
-    for role, wanted in pipeline.roles.items():
-        require_slices(sources[role], wanted.minimum_slices, pipeline.title)
+    return tuple(unusable)
 
 
 def _settings(pipeline: Pipeline, given: Mapping[str, SettingValue]) -> dict[str, SettingValue]:
@@ -170,11 +233,26 @@ def _settings(pipeline: Pipeline, given: Mapping[str, SettingValue]) -> dict[str
     return settings
 
 
+def _built(
+    findings: Findings, sources: Mapping[str, SourceSeries], run: results.RunContext
+) -> tuple[results.BuiltObject, ...]:
+    """Return the objects of one product, each through the gate; none if its profile wants nothing that was found."""
+    objects = results.build(findings, sources, run)
+    if objects:
+        results.check(objects, sources, findings)
+    return objects
+
+
 def _context(
-    order: Order, pipeline: Pipeline, weights: str, settings: Mapping[str, SettingValue]
+    order: Order, product: Product, pipeline: Pipeline, weights: str, settings: Mapping[str, SettingValue]
 ) -> results.RunContext:
+    predecessor = product.predecessor
     key = JobKey(
-        sources=tuple((ref.sop_instance_uid, ref.sha256) for refs in order.inputs.values() for ref in refs),
+        sources=tuple(
+            (ref.sop_instance_uid, ref.sha256)
+            for refs in (*order.inputs.values(), *order.priors.values())
+            for ref in refs
+        ),
         pipeline=pipeline.name,
         version=pipeline.version,
         weights=weights,
@@ -183,25 +261,43 @@ def _context(
         settings={
             **settings,
             "node": order.node_name,
-            "results": order.results.model_dump_json(),
-            "empty_frames": order.empty_frames,
+            **_parts(order.inputs),
+            "profile": product.profile.content(),
+            **({} if predecessor is None else {"predecessor": predecessor.sop_instance_uid}),
         },
     )
     return results.RunContext(
         key=key,
         created_at=order.created_at,
         node_name=order.node_name,
-        settings=order.results,
+        profile=product.profile,
         pipeline_title=pipeline.title,
-        empty_frames=order.empty_frames,
         utc_offset_minutes=order.utc_offset_minutes,
+        predecessor=predecessor,
     )
 
 
-def _stored(order: Order, built: results.BuiltObject) -> Result:
+def _parts(inputs: Mapping[str, Sequence[InstanceRef]]) -> dict[str, str]:
+    """Return which series plays which part, where there are several: the same ones exchanged are another job."""
+    if len(inputs) == 1:
+        return {}
+    uids = {role: " ".join(sorted(ref.sop_instance_uid for ref in refs)) for role, refs in inputs.items()}
+    return {f"role {role}": hashlib.sha256(text.encode()).hexdigest() for role, text in uids.items()}
+
+
+def _store(
+    order: Order, objects: Sequence[results.BuiltObject], product: Product, answer: Answer, prefix: str
+) -> None:
+    """Write the objects of one product; those of the first have plain names."""
+    made = [_stored(order, prefix, each) for each in objects]
+    answer.made += tuple(made)
+    answer.recipients |= {each.sop_instance_uid: product.destinations for each in made}
+
+
+def _stored(order: Order, prefix: str, built: results.BuiltObject) -> Result:
     data = results.encode(built)
     store = InstanceStore(order.store, free_space_floor=0)
-    path = store.keep_result(order.name, f"{built.kind.lower()}.dcm", data)
+    path = store.keep_result(order.name, f"{prefix}{built.name}.dcm", data)
     return Result(
         sop_instance_uid=built.sop_instance_uid,
         kind=built.kind,
@@ -214,9 +310,59 @@ def _stored(order: Order, built: results.BuiltObject) -> Result:
     )
 
 
+def _tell(order: Order, failure: Failure, answer: Answer) -> None:
+    """Store what tells a reader that a pipeline refused these images, and why, for everybody who wants to know."""
+    if not order.notices or not isinstance(failure, PipelineRefused | GeometryUnusable):
+        return
+    try:
+        for product in order.notices:
+            not_run = _not_run(order, product, str(failure))
+            if not_run is not None:
+                objects = results.build_notice(not_run)
+                results.check_notice(objects, not_run.headers)
+                # a job that is asked for again may have another notice, while the first is still on its way
+                _store(order, objects, product, answer, f"notice-{not_run.run.key.digest()[:12]}-")
+    except Failure as why:
+        _untold(failure, str(why), answer)
+    except Exception as error:  # noqa: BLE001 - the named boundary: the refusal itself must reach the ledger
+        _untold(failure, f"{safe_text(error)} at {where(error)}", answer)
+
+
+def _untold(failure: Failure, why: str, answer: Answer) -> None:
+    answer.made, answer.recipients = (), {}
+    answer.failure = type(failure)(f"{failure} (no notice of this could be made: {why})")
+
+
+def _not_run(order: Order, product: Product, reason: str) -> results.NotRun | None:
+    """Return what a notice is made from; None, if there are no images whose study it could belong to."""
+    pipeline = catalogue.find(order.pipeline)
+    headers = {
+        role: results.headers_only(images) for role, refs in order.inputs.items() if (images := _images(order, refs))
+    }
+    if not headers:
+        return None
+    purpose = {"purpose": "notice", "not run": str(product.profile.not_run), "reason": reason}
+    run = _context(order, product, pipeline, "", {**order.settings, **purpose})
+    return results.NotRun(reason, headers, Algorithm(pipeline.name, pipeline.version, _FAMILY), run)
+
+
+def _images(order: Order, refs: Sequence[InstanceRef]) -> list[Dataset]:
+    """Return the headers of those files that can be read and belong to a study; there may be none."""
+    images: list[Dataset] = []
+    for ref in refs:
+        with suppress(InvalidDicomError, OSError):
+            image = dcmread(order.store / ref.path, stop_before_pixels=True)
+            images += (
+                [image]
+                if {"SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"} <= set(image.dir())
+                else []
+            )
+    return images
+
+
 def _preview(order: Order, findings: Findings, source: SourceSeries) -> None:
     folder = order.store / "results" / order.name
-    results.preview_png(findings, source, folder / PREVIEW, order.results.notice)
+    results.preview_png(findings, source, folder / PREVIEW, order.products[0].profile.notice)
 
 
 def reporting(report: Callable[[int, float, str], None], job_id: int, every_seconds: float = 0.5) -> Progress:

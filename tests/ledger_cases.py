@@ -112,9 +112,9 @@ def made(study: str = STUDY, name: str = "9") -> tuple[Result, Result]:
     )
 
 
-def finished(ledger: Ledger, *wanted: NewJob, study: str = STUDY) -> Job:
+def finished(ledger: Ledger, *wanted: NewJob, study: str = STUDY, give_up_at: float = NOW + 86400) -> Job:
     """Bring a job to its end: a SEG and an SR wait for every destination."""
     queued(ledger, *wanted, study=study)
     job = running(ledger)
-    assert ledger.jobs.finish(job, made(study), {"run": 1.0}, NOW, NOW + 86400)
+    assert ledger.jobs.finish(job, made(study), {"run": 1.0}, NOW, give_up_at)
     return job

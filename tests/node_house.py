@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from click.testing import Result
-from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, SegmentationStorage
 from typer.testing import CliRunner
 
 from bench.peers import PLUGIN, NodeProcess, settings_text
@@ -18,7 +18,7 @@ from dicom_node.demo.pacs import SmallPacs
 from dicom_node.demo.scanner import find_study, push
 from dicom_node.demo.stored import SUCCESS, free_port, peer
 from dicom_node.ledger import Delivery, Job, Ledger, Revision
-from dicom_node.lifecycle import DeliveryState, JobState, StudyState
+from dicom_node.lifecycle import ARRIVED, JobState, StudyState
 
 _PATIENCE_SECONDS: Final = 90.0
 _PIPELINES: Final = ("segmentation_fault", "endless_loop", "memory_hog", "unforeseen_error", "finds_nothing")
@@ -86,7 +86,7 @@ class House:
 
         def enough() -> list[Delivery] | None:
             found = self.ledger.deliveries.of_study(study)
-            done = [each for each in found if each.state is DeliveryState.DELIVERED]
+            done = [each for each in found if each.state in ARRIVED]
             return found if len(done) >= count else None
 
         return until(enough)
@@ -115,7 +115,7 @@ def until(found: Callable[[], Any], patience: float = _PATIENCE_SECONDS) -> Any:
 
 
 def kinds(pacs: SmallPacs, study: str) -> list[str]:
-    names = {SegmentationStorage: "SEG", Comprehensive3DSRStorage: "SR"}
+    names = {SegmentationStorage: "SEG", Comprehensive3DSRStorage: "SR", SecondaryCaptureImageStorage: "SC"}
     return sorted(names[one.sop_class_uid] for one in pacs.stored(study))
 
 
@@ -135,7 +135,9 @@ def running_house(folder: Path) -> Iterator[House]:
         sys.path.insert(0, str(PLUGIN))  # commands that run in this process know the pipelines too
     moods = Moods()
     pacs = SmallPacs(folder / "pacs", "PACS1", answer=moods.answer)
-    choosy = SmallPacs(folder / "choosy", "CHOOSY", refused=frozenset({SegmentationStorage}))
+    choosy = SmallPacs(
+        folder / "choosy", "CHOOSY", refused=frozenset({SegmentationStorage, SecondaryCaptureImageStorage})
+    )
     away = SmallPacs(folder / "away", "AWAY")
     port = free_port()
     peers = {"pacs": peer(pacs), "choosy": peer(choosy), "away": peer(away)}

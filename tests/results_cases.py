@@ -15,7 +15,7 @@ from dicom_node.contract import Algorithm, Findings, Measurement, Segment
 from dicom_node.entities import JobKey, derived_uid
 from dicom_node.geometry import SourceFrame, SourceSeries
 from dicom_node.results import RunContext
-from dicom_node.settings import ResultSettings
+from dicom_node.settings import ResultProfile, Settings
 
 ROLE = "t1"
 BRAIN = Code("12738006", "SCT", "Brain")
@@ -34,6 +34,11 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 OBLIQUE = (0.75, 0.433013, -0.5, -0.5, 0.866025, 0.0)
 
 
+def profile(**changes: object) -> ResultProfile:
+    """Return the default profile with some values changed."""
+    return Settings().profile().model_copy(update=changes)
+
+
 def run_context(**changes: object) -> RunContext:
     """Return the context of one job; equal arguments, equal context."""
     key = JobKey((("1.2.3", "00"),), "example", "1.0", "ab", "0.1")
@@ -41,7 +46,7 @@ def run_context(**changes: object) -> RunContext:
         "key": key,
         "created_at": 1_790_000_000.25,
         "node_name": "node1",
-        "settings": ResultSettings(),
+        "profile": profile(),
         "pipeline_title": "Brain extraction",
     }
     return RunContext(**(values | changes))

@@ -6,6 +6,7 @@ They are found as a hospital's own would be, by entry point: put this folder on 
 import ctypes
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from highdicom import Volume
 from pydicom.sr.codedict import codes
@@ -105,3 +106,20 @@ class FindsNothing(BrightVoxels):
     def run(self, inputs: Mapping[str, Volume], settings: Mapping[str, SettingValue], progress: Progress) -> Findings:
         """Return a remark only."""
         return Findings("t1", self.algorithm(), remarks=("Nothing bright was found in these images.",))
+
+
+class ComparesPrior(BrightVoxels):
+    """Says how many slices its prior has."""
+
+    name = "compares_prior"
+    roles: Mapping[str, Role] = {
+        "t1": Role("Any MR series", minimum_slices=2),
+        "prior": Role("An earlier one", minimum_slices=2, prior=True),
+    }
+
+    def run(self, inputs: Mapping[str, Volume], settings: Mapping[str, SettingValue], progress: Progress) -> Findings:
+        """Return what the present images show, and a sentence about the prior."""
+        findings = super().run(inputs, settings, progress)
+        prior = inputs.get("prior")
+        said = "There was no prior." if prior is None else f"Compared with a prior of {len(prior.array)} slices."
+        return replace(findings, remarks=(said,))

@@ -1,14 +1,14 @@
 """Commands that look: check, explain, status."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 from rich.table import Column, Table
 
-from dicom_node import routing
+from dicom_node import offers, routing
 from dicom_node.commands.app import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -21,19 +21,16 @@ from dicom_node.commands.app import (
     settings_of,
 )
 from dicom_node.entities import AssociationRecord, StudyFacts
-from dicom_node.errors import Failure, PeerRefused, PeerUnreachable
-from dicom_node.flow import peer_of, study_facts
-from dicom_node.ledger import Commitment, Delivery, Job, Ledger, Revision
-from dicom_node.lifecycle import DeliveryState, JobState
+from dicom_node.errors import Failure
+from dicom_node.flow import study_facts
+from dicom_node.ledger import Commitment, Conflict, Delivery, Fetch, Job, Ledger, Revision
+from dicom_node.lifecycle import DeliveryState, JobState, ResultsState
 from dicom_node.node import read_rules
+from dicom_node.presentation import sop_class_name
+from dicom_node.senders import Senders
 from dicom_node.settings import Destination, Settings
-from dicom_node.storage_scu import StorageSCU
 from dicom_node.study_folder import one_study
 
-_RESULT_CLASSES: Final = {
-    str(SegmentationStorage): "Segmentation Storage",
-    str(Comprehensive3DSRStorage): "Comprehensive 3D SR Storage",
-}
 _SHOWN: Final = 20
 
 
@@ -47,7 +44,7 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Do not call the destinations.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check settings and rules, then ask each destination whether it answers and which results it accepts."""
+    """Check settings and rules, then ask each destination whether it answers, and what of its profile it accepts."""
     settings = settings_of(config)
     with failures_shown():
         rules = read_rules(settings)
@@ -57,34 +54,48 @@ def check(
     else:
         out.print(f"{config} and {settings.node.rules}: no faults, {len(rules.parsed.rules)} rule(s)", markup=False)
         _show_asked(found)
-    if not all(each["answers"] and all(each["accepts"].values()) for each in found):
+    if not all(each["answers"] and each["takes_all"] for each in found):
         raise typer.Exit(1)
 
 
 def _asked(settings: Settings, destination: Destination) -> dict[str, Any]:
-    scu = StorageSCU(destination.calling_ae_title or settings.node.ae_title, destination.timeout_seconds)
-    peer = peer_of(destination)
+    sender = Senders(settings.node.ae_title, time.time).of(destination)
     told: dict[str, Any] = {
         "name": destination.name,
-        "peer": str(peer),
+        "peer": str(sender),
+        "profile": destination.profile,
         "answers": False,
         "accepts": {},
+        "loses": [],
+        "takes_all": False,
         "reason": "",
     }
+    profile = settings.profile(destination.profile)
     try:
-        scu.echo(peer)
+        sender.echo()
         told["answers"] = True
-        told["accepts"] = {_RESULT_CLASSES[uid]: yes for uid, yes in scu.accepted(peer, _RESULT_CLASSES).items()}
-    except (PeerUnreachable, PeerRefused) as error:
+        accepted = offers.ask(profile, sender)
+        lost = offers.losses(profile, accepted)
+        told["accepts"] = {sop_class_name(uid): yes for uid, yes in accepted.items()}
+        told["loses"] = [loss.text for loss in lost]
+        told["takes_all"] = all(loss.replaced for loss in lost)
+    except Failure as error:
         told["reason"] = str(error)
     return told
 
 
 def _show_asked(found: list[dict[str, Any]]) -> None:
-    table = Table(*_columns("destination", "C-ECHO", *_RESULT_CLASSES.values(), "reason"))
+    table = Table(*_columns("destination", "answers", "profile", "takes", "does not take as its profile says"))
     for each in found:
-        accepts = [_mark(each["accepts"].get(name)) for name in _RESULT_CLASSES.values()]
-        table.add_row(f"{each['name']} ({each['peer']})", _mark(each["answers"]), *accepts, each["reason"])
+        takes = ", ".join(name for name, yes in each["accepts"].items() if yes)
+        takes = takes or ("tells when it is sent an object" if each["accepts"] else "?")
+        table.add_row(
+            f"{each['name']} ({each['peer']})",
+            _mark(each["answers"]),
+            each["profile"],
+            takes,
+            each["reason"] or "\n".join(each["loses"]),
+        )
     if found:
         out.print(table)
 
@@ -160,26 +171,32 @@ def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
     held = [] if study else ledger.jobs.latest(_SHOWN, state=JobState.HELD)
     open_states = (DeliveryState.WAITING, DeliveryState.SENDING, DeliveryState.HELD)
     deliveries = ledger.deliveries.of_study(study) if study else ledger.deliveries.in_state(*open_states)
+    far = ledger.deliveries.of_revisions({each.study_instance_uid for each in revisions})
     told: dict[str, Any] = {
-        "studies": [_told_revision(each) for each in revisions],
+        "studies": [_told_revision(each, far.get((each.study_instance_uid, each.number))) for each in revisions],
         "jobs": [_told_job(each) for each in {job.id: job for job in (*jobs, *held)}.values()],
         "deliveries": [_told_delivery(each) for each in deliveries],
+        "fetches": [
+            _told_fetch(each) for each in (ledger.fetches.of_study(study) if study else ledger.fetches.open())
+        ],
         "commitments": [] if study else [_told_commitment(each) for each in ledger.commitments.latest(_SHOWN)],
         "associations": [] if study else [_told_association(each) for each in ledger.records.latest(_SHOWN)],
         "refused_senders": [] if study else [_told_sender(each) for each in ledger.arrivals.refused()[:_SHOWN]],
     }
     if study:
+        told["conflicts"] = [_told_conflict(each) for each in ledger.proofs.conflicts(study)]
         told["events"] = [
             {"at": _time(at), "kind": kind, "text": text} for at, kind, text in ledger.events(study=study)
         ]
     return told
 
 
-def _told_revision(revision: Revision) -> dict[str, Any]:
+def _told_revision(revision: Revision, results: ResultsState | None) -> dict[str, Any]:
     return {
         "study": revision.study_instance_uid,
         "revision": revision.number,
         "state": str(revision.state),
+        "results": str(results or ResultsState.NONE),
         "instances": revision.instances,
         "last arrival": _time(revision.last_arrival_at),
         "reason": revision.reason,
@@ -210,6 +227,30 @@ def _told_delivery(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "next attempt": _time(delivery.not_before) if waits else "",
         "reason": delivery.reason,
+        "proof": delivery.proof,
+    }
+
+
+def _told_fetch(fetch: Fetch) -> dict[str, Any]:
+    return {
+        "id": f"F{fetch.id}",
+        "study": fetch.study_instance_uid,
+        "what": str(fetch.kind),
+        "for": f"J{fetch.job_id}" if fetch.job_id else f"revision {fetch.revision}",
+        "archive": fetch.archive,
+        "state": str(fetch.state),
+        "attempts": fetch.attempts,
+        "reason": fetch.reason,
+    }
+
+
+def _told_conflict(conflict: Conflict) -> dict[str, Any]:
+    """Return both identities: patient data, for the person who asked about this study."""
+    return {
+        "destination": conflict.destination,
+        "noticed": _time(conflict.noticed_at),
+        "ours": dict(conflict.ours),
+        "theirs": dict(conflict.theirs),
     }
 
 

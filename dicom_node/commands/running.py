@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import structlog
 import typer
@@ -29,11 +29,12 @@ from dicom_node.contract import Pipeline, SettingValue
 from dicom_node.demo.run import run_demo
 from dicom_node.entities import InstanceRef, SeriesFacts
 from dicom_node.errors import PipelineRefused, SettingsInvalid
-from dicom_node.flow import local_offset_minutes, peer_of
+from dicom_node.flow import local_offset_minutes
 from dicom_node.node import Node
+from dicom_node.outgoing import Outcome, OutgoingObject, Verdict
 from dicom_node.routing import Equals, RoleRule, Rule, RuleSet, Where, route
-from dicom_node.settings import Settings
-from dicom_node.storage_scu import Outcome, OutgoingObject, StorageSCU, Verdict
+from dicom_node.senders import Senders
+from dicom_node.settings import DEFAULT_PROFILE, READY, Destination, ResultProfile, Settings
 from dicom_node.study_folder import FolderStudy, one_study, read_folder
 
 _JOB: Final = "process"
@@ -78,20 +79,24 @@ def process(
     series: Annotated[
         list[str] | None, typer.Option(help="Which series plays a role: role=SeriesInstanceUID.")
     ] = None,
+    profile: Annotated[
+        str, typer.Option(help="Result profile: which kinds of objects, in which form.")
+    ] = DEFAULT_PROFILE,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take notice and names from here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a pipeline on a folder, without a network: SEG, SR and a preview picture come out."""
+    """Run a pipeline on a folder, without a network: its results and a preview picture come out."""
     settings = Settings() if config is None else settings_of(config)
     log.configure("error")
     with failures_shown():
         wanted = catalogue.find(pipeline)
         inputs = _inputs(one_study(folder, study), wanted, _pairs(series or []))
         values = {name: _typed(wanted, name, text) for name, text in _pairs(setting or []).items()}
-        answer = _performed(settings, wanted, inputs, values, out_folder, quiet=as_json)
+        product = task.Product(_profile(settings, profile))
+        answer = _performed(settings, wanted, inputs, values, product, out_folder, quiet=as_json)
         if answer.failure is not None:
             raise answer.failure
-    files = [out_folder / f"{made.kind.lower()}.dcm" for made in answer.made] + [out_folder / task.PREVIEW]
+    files = [out_folder / Path(made.path).name for made in answer.made] + [out_folder / task.PREVIEW]
     if as_json:
         measured = [{"name": name, "value": value, "unit": unit} for name, value, unit in answer.measured]
         print_json(
@@ -105,6 +110,13 @@ def process(
         )
         return
     out.print(_answer_table(answer, files))
+
+
+def _profile(settings: Settings, name: str) -> ResultProfile:
+    known = (*READY, *(profile.name for profile in settings.profiles))
+    if name not in known:
+        raise SettingsInvalid(f"there is no result profile {name!r}; known: {', '.join(known)}")
+    return settings.profile(name)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
@@ -134,6 +146,7 @@ def _inputs(study: FolderStudy, pipeline: Pipeline, chosen: dict[str, str]) -> d
             + ((Where("SeriesInstanceUID", Equals(chosen[role])),) if role in chosen else ())
         )
         for role, need in pipeline.roles.items()
+        if not need.prior
     }
     (verdict,) = route(study.facts, RuleSet((Rule(_JOB, pipeline.name, (), wanted),)))
     if not verdict.fires:
@@ -147,6 +160,7 @@ def _performed(
     pipeline: Pipeline,
     inputs: dict[str, tuple[InstanceRef, ...]],
     values: dict[str, SettingValue],
+    product: task.Product,
     folder: Path,
     *,
     quiet: bool,
@@ -161,7 +175,7 @@ def _performed(
             created_at=now,
             store=Path(scratch),
             node_name=settings.node.name,
-            results=settings.results,
+            products=(product,),
             device=settings.compute.device,
             preview=True,
             utc_offset_minutes=local_offset_minutes(now),
@@ -203,17 +217,17 @@ def send(
     with failures_shown():
         destination = _destination(settings, to)
         objects = [_outgoing(ref) for ref in _all_refs(folder)]
-        scu = StorageSCU(destination.calling_ae_title or settings.node.ae_title, destination.timeout_seconds)
+        sender = Senders(settings.node.ae_title, time.time).of(destination)
         with Progress(console=err, transient=True, disable=as_json) as shown:
-            bar = shown.add_task(f"to {peer_of(destination)}", total=len(objects))
+            bar = shown.add_task(f"to {sender}", total=len(objects))
             outcomes = []
-            for outcome in scu.store(peer_of(destination), objects):
+            for outcome in sender.store(objects):
                 outcomes.append(outcome)
                 shown.advance(bar)
     _show_outcomes(outcomes, as_json=as_json)
 
 
-def _destination(settings: Settings, name: str) -> Any:
+def _destination(settings: Settings, name: str) -> Destination:
     for destination in settings.destinations:
         if destination.name == name:
             return destination

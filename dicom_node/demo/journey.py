@@ -7,10 +7,10 @@ from typing import Final
 from rich.table import Table
 
 from dicom_node.ledger import Delivery, Job, Ledger, Revision
-from dicom_node.lifecycle import DeliveryState, JobState
+from dicom_node.lifecycle import ARRIVED, DeliveryState, JobState
 
 _JOB_ENDS: Final = (JobState.DONE, JobState.HELD, JobState.CANCELLED)
-_DELIVERY_ENDS: Final = (DeliveryState.DELIVERED, DeliveryState.HELD, DeliveryState.CANCELLED)
+_DELIVERY_ENDS: Final = (*ARRIVED, DeliveryState.HELD, DeliveryState.CANCELLED)
 _MORE_THAN_ENOUGH: Final = 100
 #: Steps of a job, as the ledger names them.
 _RUNNING: Final = ("load", "model", "run")
@@ -63,7 +63,7 @@ def settled(snapshot: Snapshot) -> bool:
 def succeeded(snapshot: Snapshot) -> bool:
     """Return True if at least one job ran, every job is done, and all that they made was delivered."""
     done = bool(snapshot.jobs) and all(job.state is JobState.DONE for job in snapshot.jobs)
-    delivered = all(one.state is DeliveryState.DELIVERED for one in snapshot.deliveries)
+    delivered = all(one.state in ARRIVED for one in snapshot.deliveries)
     return done and bool(snapshot.deliveries) and delivered
 
 
@@ -143,5 +143,5 @@ def _delivered(snapshot: Snapshot) -> Stage:
 
 
 def _outcome(delivery: Delivery) -> str:
-    said = delivery.reason and delivery.state is not DeliveryState.DELIVERED
+    said = delivery.reason and delivery.state not in ARRIVED
     return f"{delivery.state} ({delivery.reason})" if said else str(delivery.state)

@@ -1,5 +1,6 @@
 """Orthanc as a test PACS: a process of its own, on loopback ports, in a loopback-only network."""
 
+import base64
 import http.client
 import json
 import shutil
@@ -30,6 +31,8 @@ class OrthancPacs:
         0 picks a free one.
     modalities : mapping of name to Peer
         The remote modalities that Orthanc knows (for C-MOVE and C-FIND).
+    options : mapping of str to object
+        Further values of its configuration, such as those of its plugins, of TLS and of its users.
     """
 
     def __init__(
@@ -39,12 +42,14 @@ class OrthancPacs:
         port: int = 0,
         http_port: int = 0,
         modalities: Mapping[str, Peer] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
         self.ae_title = ae_title
         self.port = port or free_port()
         self.http_port = http_port or free_port()
         self._folder = folder.resolve()
         self._modalities = dict(modalities or {})
+        self._options = dict(options or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -132,7 +137,7 @@ class OrthancPacs:
         text = body if isinstance(body, str) or body is None else json.dumps(body)
         connection = http.client.HTTPConnection(LOOPBACK, self.http_port, timeout=_REST_SECONDS)
         try:
-            connection.request(method, path, text)
+            connection.request(method, path, text, self._authorisation())
             answer = connection.getresponse()
             content = answer.read()
         finally:
@@ -143,12 +148,27 @@ class OrthancPacs:
 
     def _wait_for_echo(self) -> None:
         until = time.monotonic() + _START_SECONDS
-        while not answers_echo(peer(self)):
+        while not self._answers():
             ended = self._process is None or self._process.poll() is not None
             if ended or time.monotonic() > until:
                 self.stop()
                 raise DemoUnavailable(f"Orthanc did not start; its log is {self._log}")
             time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        if not self._options.get("DicomTlsEnabled"):
+            return answers_echo(peer(self))
+        try:
+            self._ask("GET", "/system")
+        except OSError:
+            return False
+        return True
+
+    def _authorisation(self) -> dict[str, str]:
+        users = self._options.get("RegisteredUsers")
+        for user, password in users.items() if isinstance(users, Mapping) else ():
+            return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+        return {}
 
     def _configured(self) -> Path:
         record = self._folder / ARRIVALS
@@ -177,6 +197,7 @@ class OrthancPacs:
             "OverwriteInstances": False,
             "Plugins": [],
             "SaveJobs": False,
+            **self._options,
         }
 
 

@@ -1,6 +1,6 @@
 """What came back to the PACS: fetched, saved, read and drawn, as a viewer with no knowledge of the node would."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -37,11 +37,15 @@ class Returned:
     path: Path
 
 
-def fetch_results(pacs: Pacs, study_instance_uid: str, folder: Path) -> tuple[Returned, ...]:
-    """Save every object that the PACS holds of a study (results only: nothing else is sent there) as a file."""
+def fetch_results(
+    pacs: Pacs, study_instance_uid: str, folder: Path, pushed: Collection[str] = ()
+) -> tuple[Returned, ...]:
+    """Save what the PACS holds of a study as files, but for the SOP classes that the scanner pushed."""
     folder.mkdir(parents=True, exist_ok=True)
     results = []
     for stored in pacs.stored(study_instance_uid):
+        if stored.sop_class_uid in pushed:
+            continue
         content = pacs.fetch(stored.sop_instance_uid)
         dataset = dcmread(BytesIO(content))
         path = folder / f"{dataset.Modality}-{stored.sop_instance_uid}.dcm"

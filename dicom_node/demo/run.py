@@ -92,9 +92,11 @@ def _journey(images: Sequence[Image], out: Path, console: Console) -> int:
         rules.write_text(RULES, encoding="utf-8")
         settings = demo_settings(Path(scratch) / "node", rules, free_port(), peer(pacs))
         with _running(settings) as node:
-            _push(images, Peer(AETitle(settings.node.ae_title), LOOPBACK, settings.reception.port), console)
+            # as in a hospital: the images go to the PACS, and to the node
+            for to in (peer(pacs), Peer(AETitle(settings.node.ae_title), LOOPBACK, settings.reception.port)):
+                _push(images, to, console)
             last = _watched(node.ledger, study, console)
-            results = fetch_results(pacs, study, out / "results")
+            results = fetch_results(pacs, study, out / "results", {image.sop_class_uid for image in images})
     picture = draw(results, [image.path for image in images], out / "preview.png")
     console.print(result_table(results, picture) if results else "Nothing came back; the stages above say why.")
     return 0 if succeeded(last) else 1
@@ -110,10 +112,10 @@ def _running(settings: Settings) -> Iterator[Node]:
         node.stop()
 
 
-def _push(images: Sequence[Image], node: Peer, console: Console) -> None:
+def _push(images: Sequence[Image], to: Peer, console: Console) -> None:
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
-        task = progress.add_task(f"{SCANNER} pushes to {node}", total=len(images))
-        push(images, node, SCANNER, lambda count: progress.update(task, completed=count))
+        task = progress.add_task(f"{SCANNER} pushes to {to}", total=len(images))
+        push(images, to, SCANNER, lambda count: progress.update(task, completed=count))
 
 
 def _watched(ledger: Ledger, study: str, console: Console) -> Snapshot:

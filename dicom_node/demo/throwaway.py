@@ -8,7 +8,7 @@ from dicom_node.entities import Peer
 from dicom_node.settings import (
     CompletionSettings,
     DeliverySettings,
-    Destination,
+    DicomDestination,
     NodeSettings,
     ReceptionSettings,
     Settings,
@@ -53,6 +53,6 @@ def demo_settings(folder: Path, rules: Path, port: int, pacs: Peer) -> Settings:
         reception=ReceptionSettings(address=LOOPBACK, port=port, free_space_floor_mib=_FREE_SPACE_MIB),
         completion=CompletionSettings(quiet_seconds=5, release_grace_seconds=1),
         sources=(Source(name="demo scanner", ae_titles=(SCANNER,), addresses=(LOOPBACK,)),),
-        destinations=(Destination(name=PACS, ae_title=str(pacs.ae_title), host=pacs.host, port=pacs.port),),
+        destinations=(DicomDestination(name=PACS, ae_title=str(pacs.ae_title), host=pacs.host, port=pacs.port),),
         delivery=DeliverySettings(first_wait_seconds=1, longest_wait_seconds=5, echo_seconds=2),
     )

@@ -12,23 +12,33 @@ from dicom_node.ledger.arrivals import Arrivals
 from dicom_node.ledger.commitments import Commitment, Commitments
 from dicom_node.ledger.database import LedgerMissing, open_database, open_existing, reading
 from dicom_node.ledger.deliveries import Deliveries, Delivery
+from dicom_node.ledger.fetches import PRIOR_MARK, Fetch, Fetches, FetchKind
 from dicom_node.ledger.jobs import Job, Jobs, Result
+from dicom_node.ledger.moves import note_event
+from dicom_node.ledger.proofs import Conflict, Proofs
 from dicom_node.ledger.records import Records
 from dicom_node.ledger.schema import events
-from dicom_node.ledger.studies import Carrier, NewJob, Received, Revision, Studies
+from dicom_node.ledger.studies import AskedPriors, Carrier, NewJob, Received, Revision, Studies
 
 __all__ = [
+    "PRIOR_MARK",
     "Arrivals",
+    "AskedPriors",
     "Carrier",
     "Commitment",
     "Commitments",
+    "Conflict",
     "Deliveries",
     "Delivery",
+    "Fetch",
+    "FetchKind",
+    "Fetches",
     "Job",
     "Jobs",
     "Ledger",
     "LedgerMissing",
     "NewJob",
+    "Proofs",
     "Received",
     "Records",
     "Result",
@@ -49,6 +59,8 @@ class Ledger:
     deliveries: Deliveries
     commitments: Commitments
     records: Records
+    proofs: Proofs
+    fetches: Fetches
 
     def events(
         self, *, study: str | None = None, job: int | None = None, limit: int = 200
@@ -60,6 +72,11 @@ class Ledger:
         with reading(self.engine).connect() as connection:
             rows: list[Any] = list(connection.execute(statement))
         return [(row.at, row.kind, row.text) for row in reversed(rows)]
+
+    def note(self, kind: str, text: str, at: float) -> None:
+        """Write one line of history that is about the node itself."""
+        with self.engine.begin() as connection:
+            note_event(connection, kind, text, at)
 
     def close(self) -> None:
         """Close the database's connections."""
@@ -83,4 +100,6 @@ def open_ledger(url: str, *, create: bool = True) -> Ledger:
         Deliveries(engine),
         Commitments(engine),
         Records(engine),
+        Proofs(engine),
+        Fetches(engine),
     )

@@ -12,9 +12,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from dicom_node.entities import Arrival, Association, InstanceRef, SameUidPolicy
+from dicom_node.ledger.fetches import PRIOR_MARK, count_of_priors
 from dicom_node.ledger.moves import new_only, note_event
 from dicom_node.ledger.schema import associations, carriers, instances, results, revisions, unread
-from dicom_node.lifecycle import StudyState
+from dicom_node.lifecycle import StudyEvent, StudyState, after
 
 _BY_POLICY: Final = {
     SameUidPolicy.KEEP_FIRST: Arrival.DIFFERENT_KEPT_FIRST,
@@ -37,6 +38,11 @@ _LATEST: Final = (
 )
 _ONE_MORE: Final = (
     update(revisions).where(_THIS_REVISION).values(last_arrival_at=_AT, instances=revisions.c.instances + 1)
+)
+_SENT_TOO: Final = (
+    update(revisions)
+    .where(_THIS_REVISION, revisions.c.state == str(StudyState.PRIOR))
+    .values(state=str(after(StudyState.PRIOR, StudyEvent.SENT_TOO)), last_arrival_at=_AT)
 )
 _TOUCH: Final = update(revisions).where(_THIS_REVISION).values(last_arrival_at=_AT)
 _OPEN: Final = insert(revisions).values(
@@ -81,6 +87,7 @@ class Rows:
             self._take_in(instance, association, at, arrival)
         else:
             self._insert(instance, association, at, own=instance.own, current=False, revision=0)
+            self._sent_too(instance, association, at)
         if arrival not in {Arrival.NEW, Arrival.REPEATED}:
             self._note_difference(instance, association, arrival, at)
         return arrival
@@ -143,7 +150,9 @@ class Rows:
     def _open_revision(self, study_instance_uid: str, at: float) -> int:
         """Return the number of the revision being received, opening the next one if the latest is frozen."""
         number, state = self._latest(study_instance_uid) or (0, "")
-        if state == StudyState.RECEIVING:
+        if state == StudyState.PRIOR:
+            self._run(_SENT_TOO, study=study_instance_uid, rev=number, at=at)
+        if state in {StudyState.RECEIVING, StudyState.PRIOR}:
             self._run(_ONE_MORE, study=study_instance_uid, rev=number, at=at)
             return number
         self._run(_OPEN, study=study_instance_uid, rev=number + 1, at=at)
@@ -154,11 +163,26 @@ class Rows:
 
     def _repeated(self, instance: InstanceRef, association: Association, at: float) -> None:
         """A repeated instance is no new work, but shows that its sender is still at it."""
+        self._sent_too(instance, association, at)
         latest = self._latest(instance.study_instance_uid)
         if latest is None or latest[1] != StudyState.RECEIVING or self._is_own(instance):
             return
         self._run(_TOUCH, study=instance.study_instance_uid, rev=latest[0], at=at)
         self._carry(instance, association, latest[0])
+
+    def _sent_too(self, instance: InstanceRef, association: Association, at: float) -> None:
+        """What was known only as prior until now, and is sent all the same, is a study to be routed."""
+        number, state = self._latest(instance.study_instance_uid) or (0, "")
+        if state != StudyState.PRIOR or self._is_own(instance) or self._is_fetched_prior(instance, association):
+            return
+        self._run(_SENT_TOO, study=instance.study_instance_uid, rev=number, at=at)
+        self._carry(instance, association, number)
+
+    def _is_fetched_prior(self, instance: InstanceRef, association: Association) -> bool:
+        study, calling = instance.study_instance_uid, association.calling
+        return association.id.startswith(PRIOR_MARK) or bool(
+            count_of_priors(self._connection, study, calling, association.opened_at)
+        )
 
     def _carry(self, instance: InstanceRef, association: Association, revision: int) -> None:
         self._insert_new(

@@ -1,15 +1,15 @@
 """Deliveries: one row per object and destination, from waiting to delivered or held, each with its reason."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, outerjoin, select, update
 
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.moves import AnyRow, move, note_event
-from dicom_node.ledger.schema import deliveries, results
-from dicom_node.lifecycle import DeliveryEvent, DeliveryState
+from dicom_node.ledger.schema import deliveries, jobs, results
+from dicom_node.lifecycle import DeliveryEvent, DeliveryState, JobState, ResultsState, results_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Delivery:
     sop_class_uid: str
     transfer_syntax_uid: str
     study_instance_uid: str
+    series_instance_uid: str
     kind: str
     path: str
     job_id: int
@@ -33,6 +34,11 @@ class Delivery:
     not_before: float
     give_up_at: float
     delivered_at: float | None
+    proof: str
+    proof_attempts: int
+    proven_at: float | None
+    transaction_uid: str | None
+    resends: int
 
 
 class Deliveries:
@@ -43,15 +49,16 @@ class Deliveries:
         self._reader = reading(engine)
 
     def start(self, destination: str, owner: str, now: float, lease_until: float, limit: int) -> list[Delivery]:
-        """Take up to `limit` due deliveries to one destination, oldest first."""
+        """Take up to `limit` due deliveries to one destination, most urgent first, oldest first within a priority."""
         due = (
             select(deliveries.c.id)
+            .join(jobs, jobs.c.id == deliveries.c.job_id)
             .where(
                 deliveries.c.state == str(DeliveryState.WAITING),
                 deliveries.c.destination == destination,
                 deliveries.c.not_before <= now,
             )
-            .order_by(deliveries.c.id)
+            .order_by(jobs.c.priority, deliveries.c.id)
             .limit(limit)
         )
         with self._reader.connect() as connection:
@@ -69,13 +76,17 @@ class Deliveries:
             mine = [
                 i for i in ids if move(connection, deliveries, deliveries.c.id == i, DeliveryEvent.STARTED, **values)
             ]
-            rows = connection.execute(_joined().where(deliveries.c.id.in_(mine)).order_by(deliveries.c.id)).all()
-        return [_delivery(row) for row in rows]
+            rows = connection.execute(joined().where(deliveries.c.id.in_(mine))).all()
+        taken = {row.id: delivery_of(row) for row in rows}
+        return [taken[i] for i in mine]
 
-    def accept(self, delivery: Delivery, status: int | None, note: str, at: float) -> None:
-        """The destination has the object."""
+    def accept(
+        self, delivery: Delivery, status: int | None, note: str, at: float, prove_at: float | None = None
+    ) -> None:
+        """The destination says that it has the object; `prove_at`: when to ask whether it still has."""
         text = f"{delivery.kind} delivered to {delivery.destination}" + (f" ({note})" if note else "")
         values = {"status": status, "reason": note, "delivered_at": at, "lease_owner": None}
+        values |= {"prove_at": prove_at, "proof_attempts": 0, "transaction_uid": None}
         self._end(delivery, DeliveryEvent.ACCEPTED, "delivered", text, at, values)
 
     def wait(self, delivery: Delivery, status: int | None, reason: str, at: float, again_at: float) -> None:
@@ -100,12 +111,25 @@ class Deliveries:
                 about = {"study_instance_uid": delivery.study_instance_uid, "job_id": delivery.job_id}
                 note_event(connection, kind, text, at, **about)
 
+    def renew(self, owner: str, lease_until: float) -> None:
+        """Extend the lease of all that a living node is sending, however long its lines take."""
+        mine = deliveries.c.state == str(DeliveryState.SENDING), deliveries.c.lease_owner == owner
+        with self._engine.begin() as connection:
+            connection.execute(update(deliveries).where(*mine).values(lease_until=lease_until))
+
     def take_back(self, owner: str, now: float, *, starting: bool) -> int:
         """What a node that went away was sending waits again; sending twice is harmless (same UIDs, same bytes)."""
         gone = deliveries.c.lease_until < now
-        where = or_(gone, deliveries.c.lease_owner == owner) if starting else gone
+        return self._interrupt(or_(gone, deliveries.c.lease_owner == owner) if starting else gone, now)
+
+    def take_back_from(self, destination: str, owner: str, again_at: float) -> int:
+        """What a node has begun to send to a destination, and knows that it sends no more, waits until `again_at`."""
+        begun = and_(deliveries.c.destination == destination, deliveries.c.lease_owner == owner)
+        return self._interrupt(begun, again_at)
+
+    def _interrupt(self, where: ColumnElement[bool], again_at: float) -> int:
         with self._engine.begin() as connection:
-            values = {"not_before": now, "lease_owner": None}
+            values = {"not_before": again_at, "lease_owner": None}
             return move(connection, deliveries, where, DeliveryEvent.INTERRUPTED, **values)
 
     def bring_back(self, destination: str, now: float, *, every: bool = False) -> int:
@@ -146,7 +170,7 @@ class Deliveries:
         with self._engine.begin() as connection:
             moved = move(connection, deliveries, deliveries.c.id == delivery_id, event, **values)
             if moved:
-                row = connection.execute(_joined().where(deliveries.c.id == delivery_id)).one()
+                row = connection.execute(joined().where(deliveries.c.id == delivery_id)).one()
                 about = {"study_instance_uid": row.study_instance_uid, "job_id": row.job_id}
                 note_event(connection, str(event), f"delivery D{delivery_id}", at, **about)
             return bool(moved)
@@ -164,16 +188,32 @@ class Deliveries:
         """Return the deliveries of every result of a study."""
         return self._select(results.c.study_instance_uid == study_instance_uid)
 
+    def of_revisions(self, studies: Collection[str]) -> dict[tuple[str, int], ResultsState]:
+        """Return how far the results of each revision of some studies are; absent: no job was made."""
+        made = outerjoin(jobs, results, results.c.job_id == jobs.c.id)
+        sent = made.outerjoin(deliveries, deliveries.c.sop_instance_uid == results.c.sop_instance_uid)
+        columns = jobs.c.study_instance_uid, jobs.c.revision, jobs.c.state, deliveries.c.state.label("sent")
+        wanted = jobs.c.study_instance_uid.in_(list(studies))
+        with self._reader.connect() as connection:
+            rows = connection.execute(select(*columns).select_from(sent).where(wanted).distinct()).all()
+        found: dict[tuple[str, int], tuple[set[JobState], set[DeliveryState]]] = {}
+        for row in rows:
+            of_jobs, of_objects = found.setdefault((row.study_instance_uid, row.revision), (set(), set()))
+            of_jobs.add(JobState(row.state))
+            of_objects.update({DeliveryState(row.sent)} if row.sent else ())
+        return {key: results_state(*states) for key, states in found.items()}
+
     def in_state(self, *states: DeliveryState) -> list[Delivery]:
         """Return the deliveries in any of some states, oldest first."""
         return self._select(deliveries.c.state.in_([str(state) for state in states]))
 
     def _select(self, where: ColumnElement[bool]) -> list[Delivery]:
         with self._reader.connect() as connection:
-            return [_delivery(row) for row in connection.execute(_joined().where(where).order_by(deliveries.c.id))]
+            return [delivery_of(row) for row in connection.execute(joined().where(where).order_by(deliveries.c.id))]
 
 
-def _joined() -> Any:
+def joined() -> Any:
+    """Return the statement that reads deliveries with what their results' rows know."""
     return select(
         deliveries,
         results.c.kind,
@@ -181,9 +221,11 @@ def _joined() -> Any:
         results.c.sop_class_uid,
         results.c.transfer_syntax_uid,
         results.c.study_instance_uid,
+        results.c.series_instance_uid,
     ).join(results, results.c.sop_instance_uid == deliveries.c.sop_instance_uid)
 
 
-def _delivery(row: AnyRow) -> Delivery:
+def delivery_of(row: AnyRow) -> Delivery:
+    """Return one row of `joined` as a value."""
     values = {name: getattr(row, name) for name in Delivery.__dataclass_fields__}
     return Delivery(**(values | {"state": DeliveryState(row.state)}))

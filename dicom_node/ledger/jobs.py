@@ -1,6 +1,7 @@
 """Jobs: claimed under a lease, finished together with their deliveries, never lost, never run twice at once."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Engine, and_, or_, select, update
 
 from dicom_node.entities import FactValue
 from dicom_node.ledger.database import reading
+from dicom_node.ledger.fetches import nothing_is_awaited
 from dicom_node.ledger.moves import AnyRow, insert_if_new, move, note_event, to_json
 from dicom_node.ledger.schema import deliveries, jobs, results
 from dicom_node.lifecycle import DeliveryState, JobEvent, JobState
@@ -67,7 +69,7 @@ class Jobs:
         """Take up to `limit` due jobs under a lease, most urgent first, oldest first within a priority."""
         due = (
             select(jobs.c.id)
-            .where(jobs.c.state == str(JobState.QUEUED), jobs.c.not_before <= now)
+            .where(jobs.c.state == str(JobState.QUEUED), jobs.c.not_before <= now, nothing_is_awaited())
             .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
             .limit(limit)
         )
@@ -125,8 +127,12 @@ class Jobs:
         at: float,
         give_up_at: float,
         reason: str = "",
+        *,
+        recipients: Mapping[str, Sequence[str]] | None = None,
     ) -> bool:
         """In one transaction: the job is done, its objects are known, their deliveries wait.
+
+        Every object goes to every destination of the job, or to those that `recipients` has for its SOP Instance UID.
 
         An object whose UID is known already is the same object (UIDs are derived from all that decides its content):
         its first bytes stay, and a delivery that exists is not made again.
@@ -135,16 +141,26 @@ class Jobs:
             values = {"seconds": to_json(dict(seconds)), "ended_at": at, "lease_owner": None, "progress": 1.0}
             if not move(connection, jobs, jobs.c.id == job.id, JobEvent.FINISHED, reason=reason, **values):
                 return False
-            for result in made:
-                insert_if_new(connection, results, **_result_row(result, job.id, at))
-                for destination in job.destinations:
-                    _await_delivery(connection, result, job.id, destination, at, give_up_at)
-            kinds = ", ".join(result.kind for result in made) or "no object"
-            note_event(connection, "job done", f"{kinds} made", at, **_about_job(job))
+            _keep(connection, job, made, recipients or {}, at, give_up_at)
+            note_event(connection, "job done", f"{_kinds(made)} made", at, **_about_job(job))
             return True
 
-    def fail(self, job: Job, reason: str, at: float, again_at: float | None) -> bool:
-        """Record a failure: queued again for `again_at`, or held for a person if that is None."""
+    def fail(
+        self,
+        job: Job,
+        reason: str,
+        at: float,
+        again_at: float | None,
+        notices: Sequence[Result] = (),
+        *,
+        recipients: Mapping[str, Sequence[str]] | None = None,
+        give_up_at: float = 0.0,
+    ) -> bool:
+        """Record a failure: queued again for `again_at`, or held for a person if that is None.
+
+        In the same transaction the notices of a held job are known, and wait for delivery until `give_up_at`, as the
+        objects of a finished one; a job that is queued again tells nobody yet.
+        """
         event = JobEvent.FAILED_FOR_GOOD if again_at is None else JobEvent.FAILED_FOR_NOW
         values: dict[str, Any] = {"reason": reason, "ended_at": at, "lease_owner": None}
         values |= {} if again_at is None else {"not_before": again_at}
@@ -154,6 +170,9 @@ class Jobs:
                 note_event(
                     connection, "job held" if again_at is None else "job failed", reason, at, **_about_job(job)
                 )
+            if moved and again_at is None and notices:
+                _keep(connection, job, notices, recipients or {}, at, give_up_at)
+                note_event(connection, "notice made", f"{_kinds(notices)} made, which says so", at, **_about_job(job))
             return bool(moved)
 
     def retry(self, job_id: int, at: float) -> bool:
@@ -187,8 +206,8 @@ class Jobs:
             return set(connection.execute(select(jobs.c.id).where(mine)).scalars())
 
     def next_due(self) -> float | None:
-        """Return when the earliest queued job may start."""
-        statement = select(jobs.c.not_before).where(jobs.c.state == str(JobState.QUEUED))
+        """Return when the earliest queued job may start that waits for no priors."""
+        statement = select(jobs.c.not_before).where(jobs.c.state == str(JobState.QUEUED), nothing_is_awaited())
         with self._reader.connect() as connection:
             return connection.execute(statement.order_by(jobs.c.not_before).limit(1)).scalar()
 
@@ -200,12 +219,33 @@ class Jobs:
         with self._reader.connect() as connection:
             return [_job(row) for row in connection.execute(statement)]
 
+    def superseded(self, job: Job, kind: str, destinations: Sequence[str]) -> Result | None:
+        """Return the newest object of a kind that a job's rule made of earlier images of its study.
+
+        Only what one of some destinations was sent, or is to be sent, counts: the others never had it. Without
+        destinations everything does.
+        """
+        statement = (
+            select(results)
+            .join(jobs, results.c.job_id == jobs.c.id)
+            .where(jobs.c.study_instance_uid == job.study_instance_uid, jobs.c.rule == job.rule)
+            .where(jobs.c.revision < job.revision, results.c.kind == kind)
+            .order_by(jobs.c.revision.desc(), results.c.created_at.desc(), results.c.sop_instance_uid)
+        )
+        if destinations:
+            sent = select(deliveries.c.sop_instance_uid).where(
+                deliveries.c.destination.in_(list(destinations)), deliveries.c.state != str(DeliveryState.CANCELLED)
+            )
+            statement = statement.where(results.c.sop_instance_uid.in_(sent))
+        with self._reader.connect() as connection:
+            row = connection.execute(statement.limit(1)).first()
+        return None if row is None else _result(row)
+
     def results(self, job_id: int) -> list[Result]:
         """Return the objects that a job made."""
         with self._reader.connect() as connection:
             rows = connection.execute(select(results).where(results.c.job_id == job_id)).all()
-        names = Result.__dataclass_fields__
-        return [Result(**{name: getattr(row, name) for name in names}) for row in rows]
+        return [_result(row) for row in rows]
 
 
 def _interrupt(connection: Connection, row: AnyRow, now: float) -> None:
@@ -217,6 +257,26 @@ def _interrupt(connection: Connection, row: AnyRow, now: float) -> None:
         note_event(connection, "job held", reason, now, **_about(row))
     elif move(connection, jobs, jobs.c.id == row.id, JobEvent.INTERRUPTED, not_before=now, **values):
         note_event(connection, "job taken back", "its node went away", now, **_about(row))
+
+
+def _keep(
+    connection: Connection,
+    job: Job,
+    made: Sequence[Result],
+    recipients: Mapping[str, Sequence[str]],
+    at: float,
+    give_up_at: float,
+) -> None:
+    for result in made:
+        insert_if_new(connection, results, **_result_row(result, job.id, at))
+        for destination in recipients.get(result.sop_instance_uid, job.destinations):
+            _await_delivery(connection, result, job.id, destination, at, give_up_at)
+
+
+def _kinds(made: Sequence[Result]) -> str:
+    """Return what was made, in words: "SEG, SR, 192 IMG"."""
+    counts = Counter(result.kind for result in made)
+    return ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in counts.items()) or "no object"
 
 
 def _await_delivery(
@@ -233,6 +293,10 @@ def _await_delivery(
         not_before=at,
         give_up_at=give_up_at,
     )
+
+
+def _result(row: AnyRow) -> Result:
+    return Result(**{name: getattr(row, name) for name in Result.__dataclass_fields__})
 
 
 def _result_row(result: Result, job_id: int, at: float) -> dict[str, Any]:

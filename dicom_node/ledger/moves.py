@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from dicom_node.entities import InstanceRef
 from dicom_node.ledger import schema
 from dicom_node.lifecycle import Event, after, before
 
@@ -53,3 +54,18 @@ def note_event(connection: Connection, kind: str, text: str, at: float, **about:
 def to_json(value: Any) -> str:
     """Return the stored form of a structure: compact, keys in order."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def instance_ref(row: AnyRow) -> InstanceRef:
+    """Return the value that a row of `instances` holds."""
+    return InstanceRef(
+        sop_instance_uid=row.sop_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        series_instance_uid=row.series_instance_uid,
+        study_instance_uid=row.study_instance_uid,
+        path=row.path,
+        sha256=row.sha256,
+        size=row.size,
+        own=row.own,
+    )

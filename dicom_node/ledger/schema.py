@@ -207,9 +207,69 @@ deliveries: Final = Table(
     Column("delivered_at", Float),
     Column("lease_owner", String(100)),
     Column("lease_until", Float),
+    # when to ask the destination whether it still has the object; NULL: nobody is to ask
+    Column("prove_at", Float),
+    Column("proof_attempts", Integer, nullable=False, server_default="0"),
+    Column("proof", String(200), nullable=False, server_default=""),
+    Column("proven_at", Float),
+    # of the storage commitment request that it was last part of
+    Column("transaction_uid", _UID),
+    Column("resends", Integer, nullable=False, server_default="0"),
     UniqueConstraint("sop_instance_uid", "destination"),
 )
 Index("ix_deliveries_state", deliveries.c.state, deliveries.c.destination, deliveries.c.not_before)
+Index("ix_deliveries_prove_at", deliveries.c.destination, deliveries.c.prove_at)
+Index("ix_deliveries_transaction_uid", deliveries.c.transaction_uid)
+
+#: Questions to archives: for the priors of a job, or for what is missing of a revision. `wanted` is the rule that
+#: asks, `inputs` the paths that it gives to the roles of the job.
+fetches: Final = Table(
+    "fetches",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("study_instance_uid", _UID, nullable=False),
+    Column("revision", Integer, nullable=False),
+    # 0: for the revision itself
+    Column("job_id", _ROW_ID, nullable=False, server_default="0"),
+    Column("archive", String(100), nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("inputs", Text, nullable=False, server_default="{}"),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", Float, nullable=False),
+    Column("not_before", Float, nullable=False),
+    Column("give_up_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("lease_owner", String(100)),
+    Column("lease_until", Float),
+    UniqueConstraint("study_instance_uid", "revision", "job_id"),
+)
+Index("ix_fetches_state", fetches.c.state, fetches.c.not_before)
+Index("ix_fetches_job_id", fetches.c.job_id)
+
+#: Which studies a fetch asks an archive for as priors, and by which AE title they then come.
+prior_studies: Final = Table(
+    "prior_studies",
+    metadata,
+    Column("study_instance_uid", _UID, primary_key=True),
+    Column("fetch_id", _ROW_ID, ForeignKey("fetches.id"), primary_key=True),
+    Column("calling", String(16), nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("ended_at", Float),
+)
+
+#: Studies that a destination has under another patient: both identities, for a person to compare.
+conflicts: Final = Table(
+    "conflicts",
+    metadata,
+    Column("study_instance_uid", _UID, primary_key=True),
+    Column("destination", String(100), primary_key=True),
+    Column("ours", Text, nullable=False),
+    Column("theirs", Text, nullable=False),
+    Column("noticed_at", Float, nullable=False),
+)
 
 #: Requests for storage commitment and their reports; `wanted` is the list of (SOP class, SOP instance).
 commitments: Final = Table(

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select
 
 from dicom_node.entities import AssociationEnd, FactValue, InstanceRef
 from dicom_node.ledger.database import reading
-from dicom_node.ledger.moves import AnyRow, insert_if_new, move, note_event, to_json
+from dicom_node.ledger.fetches import FetchKind, insert_fetch
+from dicom_node.ledger.moves import AnyRow, insert_if_new, instance_ref, move, note_event, to_json
 from dicom_node.ledger.schema import (
     associations,
     carriers,
@@ -59,6 +60,15 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedPriors:
+    """Priors that a job waits for: from which archive, which (text of a rule), and until when (UTC seconds)."""
+
+    archive: str
+    wanted: str
+    give_up_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job that routing asks for.
 
@@ -68,6 +78,8 @@ class NewJob:
         Role to store-relative paths of the chosen series' instances.
     priority : int
         0 stat, 1 urgent, 2 routine, 3 background; lower runs first.
+    priors : AskedPriors or None
+        What an archive is to be asked for before the job runs.
     """
 
     rule: str
@@ -76,6 +88,7 @@ class NewJob:
     destinations: Sequence[str]
     priority: int
     settings: Mapping[str, FactValue | bool] = field(default_factory=dict)
+    priors: AskedPriors | None = None
 
 
 class Studies:
@@ -150,6 +163,15 @@ class Studies:
             if closed:
                 _note(connection, revision, "complete", f"revision {revision.number}: {reason}", at)
             return bool(closed)
+
+    def keep_as_prior(self, revision: Revision, reason: str, at: float) -> bool:
+        """A frozen revision came only as prior of another study: no rule is asked about it."""
+        said = f"{revision.reason}; {reason}"
+        with self._engine.begin() as connection:
+            moved = move(connection, revisions, _is(revision), StudyEvent.KEPT_AS_PRIOR, reason=said)
+            if moved:
+                _note(connection, revision, "kept as prior", f"revision {revision.number}: {reason}", at)
+            return bool(moved)
 
     def received(self, study_instance_uid: str, number: int) -> list[Received] | None:
         """Return every current instance up to a revision, in order of arrival; None while a header is unread."""
@@ -244,21 +266,6 @@ class Studies:
             return [_revision(row) for row in connection.execute(statement)]
 
 
-def instance_ref(row: AnyRow) -> InstanceRef:
-    """Return the value that a row of `instances` holds."""
-    return InstanceRef(
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=row.sop_class_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        series_instance_uid=row.series_instance_uid,
-        study_instance_uid=row.study_instance_uid,
-        path=row.path,
-        sha256=row.sha256,
-        size=row.size,
-        own=row.own,
-    )
-
-
 def _revision(row: AnyRow) -> Revision:
     return Revision(
         study_instance_uid=row.study_instance_uid,
@@ -315,8 +322,23 @@ def _insert_job(connection: Connection, revision: Revision, job: NewJob, digest:
         priority=job.priority,
         rules_digest=digest,
         state=str(JobState.QUEUED),
+        reason=f"waits for priors from {job.priors.archive}" if job.priors else "",
         not_before=at,
         created_at=at,
     )
     key = connection.execute(statement).inserted_primary_key
-    return int(key[0]) if key else 0
+    job_id = int(key[0]) if key else 0
+    if job.priors is not None:
+        asked, study = job.priors, revision.study_instance_uid
+        insert_fetch(
+            connection,
+            FetchKind.PRIORS,
+            study,
+            revision.number,
+            job_id,
+            asked.archive,
+            asked.wanted,
+            at,
+            asked.give_up_at,
+        )
+    return job_id

@@ -1,49 +1,66 @@
-"""Findings in, finished objects out: the SEG first, because the SR refers to it."""
+"""Findings in, finished objects out, in the order in which they refer to one another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final
 
 from pydicom import Dataset
 
 from dicom_node.contract import Findings
 from dicom_node.errors import WrongObject
 from dicom_node.geometry import SourceSeries
-from dicom_node.results.objects import BuiltObject, RunContext
+from dicom_node.results.derived_images import build_images
+from dicom_node.results.document import build_document
+from dicom_node.results.fitting import misfits
+from dicom_node.results.key_objects import build_key_objects
+from dicom_node.results.legible import legible
+from dicom_node.results.objects import BuiltObject, Making, RunContext
+from dicom_node.results.parametric_map import build_parametric_maps
+from dicom_node.results.picture import build_pictures
+from dicom_node.results.presentation_state import build_presentation_state
 from dicom_node.results.report import build_report
-from dicom_node.results.segmentation import build_segmentation, found
+from dicom_node.results.segmentation import build_segmentation
+from dicom_node.settings import ResultKind
+
+#: Returns the objects of one kind; none where the findings hold nothing for it.
+Builder = Callable[[Making], tuple[BuiltObject, ...]]
+#: In this order: later ones may refer to earlier ones.
+BUILDERS: Final[Mapping[ResultKind, Builder]] = {
+    ResultKind.SEGMENTATION: build_segmentation,
+    ResultKind.PARAMETRIC_MAP: build_parametric_maps,
+    ResultKind.IMAGES: build_images,
+    ResultKind.PICTURE: build_pictures,
+    ResultKind.REPORT: build_report,
+    ResultKind.DOCUMENT: build_document,
+    ResultKind.KEY_OBJECTS: build_key_objects,
+    ResultKind.PRESENTATION_STATE: build_presentation_state,
+}
 
 
 def build(findings: Findings, sources: Mapping[str, SourceSeries], run: RunContext) -> tuple[BuiltObject, ...]:
-    """Return the SEG (if any segment holds a voxel) and the SR; each in a series of its own.
+    """Return the objects of every kind that the profile wants and the findings hold.
 
     Parameters
     ----------
     sources : mapping of role to SourceSeries
-        Every series that the pipeline saw; the masks lie on that of `findings.role`.
+        Every series that the pipeline saw; masks and maps lie on that of `findings.role`.
 
     Raises
     ------
     WrongObject
-        If a mask does not lie on the grid of its source, or two segments have one label.
+        If the findings do not fit the images, or contradict themselves.
     """
-    source = sources[findings.role]
-    _refuse_misfits(findings, source)
-    taken = _series_numbers(image for each in sources.values() for image in each.datasets[:1])
-    segmentation = build_segmentation(findings, source, run, taken) if found(findings) else None
-    report = build_report(findings, sources, run, segmentation, taken)
-    return (report,) if segmentation is None else (segmentation, report)
-
-
-def _refuse_misfits(findings: Findings, source: SourceSeries) -> None:
-    shape = tuple(source.volume.spatial_shape)
-    faults = [
-        f"segment {segment.label!r} is {segment.mask.dtype} {segment.mask.shape}, the source is bool {shape}"
-        for segment in findings.segments
-        if segment.mask.shape != shape or segment.mask.dtype != bool
-    ]
-    labels = [segment.label for segment in findings.segments]
-    faults += [f"the label {label!r} is used twice" for label in sorted(set(labels)) if labels.count(label) > 1]
-    if faults:
+    if findings.role not in sources:
+        raise WrongObject(f"the pipeline's findings are about {findings.role!r}, of which it was given no images")
+    if faults := tuple(misfits(findings, tuple(sources[findings.role].volume.spatial_shape))):
         raise WrongObject(f"the pipeline's findings do not fit the images: {'; '.join(faults)}")
+    findings = legible(findings, sources[findings.role].datasets[0], run)
+    taken = _series_numbers(image for each in sources.values() for image in each.datasets[:1])
+    making = Making(findings, sources, run, taken)
+    for kind, builder in BUILDERS.items():
+        if kind in run.profile.kinds:
+            making = replace(making, built=(*making.built, *builder(making)))
+    return making.built
 
 
 def _series_numbers(images: Iterable[Dataset]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""What the gate looks at in a report: references that resolve, outlines that viewers draw, words that they show."""
+"""What the gate looks at in a report: the form that viewers know, references that resolve, words that they show."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -7,23 +7,26 @@ from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
 from dicom_node.results.gate_case import Case, Check, items
-from dicom_node.results.outline import FEWEST_POINTS, MOST_POINTS
+from dicom_node.results.gate_content import children, code_of, described, groups_of, template_of, walk
+from dicom_node.results.gate_measurements import MEASUREMENT_CHECKS
 from dicom_node.results.source_images import is_multiframe
+from dicom_node.settings import ResultKind
 
-_GROUP: Final = "125007"
-_TRACKING_IDENTIFIER: Final = "112039"
-_TRACKING_UID: Final = "112040"
-_REFERENCED_SEGMENT: Final = "121191"
 #: Of a segment, and of a sentence.
 _SOURCE_SERIES: Final = ("121232", "112002")
 _CONCLUSIONS: Final = "55110-1"
 _CONCLUSION: Final = "121077"
+_WORDS: Final = "2000"
 #: Template to title. Viewers look for measurements in every report with the first title, and fail without any.
-_TITLES: Final[Mapping[str, str]] = {"1500": "126000", "2000": "18748-4"}
+_TITLES: Final[Mapping[str, str]] = {"1500": "126000", _WORDS: "18748-4"}
+#: In a report in words, that would be something to be drawn.
+_DRAWN: Final = frozenset({"NUM", "SCOORD", "SCOORD3D", "IMAGE"})
+#: These point at a report, or repeat it: it rests on none of them.
+_NO_EVIDENCE: Final = frozenset({ResultKind.DOCUMENT, ResultKind.KEY_OBJECTS, ResultKind.PRESENTATION_STATE})
 
 
 def _form(case: Case) -> Iterator[str]:
-    """PS3.3 C.17.2: a finished document that nobody has verified yet; PS3.16 TID 1500, without a SEG TID 2000."""
+    """PS3.3 C.17.2: a finished document that nobody has verified yet; PS3.16 TID 1500 with a group, or TID 2000."""
     wanted = {
         "SOPClassUID": Comprehensive3DSRStorage,
         "ValueType": "CONTAINER",
@@ -34,33 +37,21 @@ def _form(case: Case) -> Iterator[str]:
     for keyword, value in wanted.items():
         if case.dataset.get(keyword) != value:
             yield f"{keyword} is not {value}"
-    template = "1500" if _segmented(case) else "2000"
-    if [item.TemplateIdentifier for item in items(case.dataset, "ContentTemplateSequence")] != [template]:
-        yield f"the root is not by template {template}"
-    if _code(case.dataset) != _TITLES[template]:
+    template = template_of(case.dataset)
+    if template not in _TITLES:
+        yield f"the root is by none of the templates {', '.join(_TITLES)}"
+    elif code_of(case.dataset) != _TITLES[template]:
         yield f"the title is not that of a report by template {template}"
-
-
-def _segmented(case: Case) -> bool:
-    return any(built.kind == "SEG" for built in case.objects)
-
-
-def _walk(item: Dataset) -> Iterator[Dataset]:
-    for child in items(item, "ContentSequence"):
-        yield child
-        yield from _walk(child)
-
-
-def _code(item: Dataset) -> str:
-    names = items(item, "ConceptNameCodeSequence")
-    return str(names[0].CodeValue) if names else ""
+    if template != _WORDS and not groups_of(case.dataset):
+        yield "it is a report of measurements without a measurement group"
 
 
 def _references(case: Case) -> Iterator[str]:
     """Every reference leads to a source image or to an object of the same build, and is listed as evidence."""
-    targets = case.source_images() | {built.sop_instance_uid: built.dataset for built in case.objects}
-    evidence = _evidence(case.dataset)
-    for item in _walk(case.dataset):
+    results = {built.sop_instance_uid: built.dataset for built in case.objects if built.kind not in _NO_EVIDENCE}
+    targets = case.source_images() | results
+    evidence = _named(case.dataset, "CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
+    for item in walk(case.dataset):
         for reference in items(item, "ReferencedSOPSequence"):
             target = targets.get(str(reference.ReferencedSOPInstanceUID))
             if target is None or target is case.dataset:
@@ -69,14 +60,18 @@ def _references(case: Case) -> Iterator[str]:
             yield from _resolves(reference, target)
             if str(reference.ReferencedSOPInstanceUID) not in evidence:
                 yield f"{reference.ReferencedSOPInstanceUID} is referred to, but not listed as evidence"
-    if unknown := evidence - targets.keys():
+    if unknown := set(evidence) - (targets.keys() - {case.built.sop_instance_uid}):
         yield f"{len(unknown)} objects listed as evidence are unknown"
+    for uid in evidence.keys() & targets.keys():
+        if evidence[uid] != targets[uid].SOPClassUID:
+            yield f"{uid} is listed as evidence with another SOP class"
 
 
-def _evidence(dataset: Dataset) -> set[str]:
+def _named(dataset: Dataset, *keywords: str) -> dict[str, str]:
+    """Return SOP Instance UID to SOP Class UID of everything in a hierarchy of references (PS3.3 Table C.17-3)."""
     return {
-        str(reference.ReferencedSOPInstanceUID)
-        for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
+        str(reference.ReferencedSOPInstanceUID): str(reference.ReferencedSOPClassUID)
+        for keyword in keywords
         for study in items(dataset, keyword)
         for series in items(study, "ReferencedSeriesSequence")
         for reference in items(series, "ReferencedSOPSequence")
@@ -88,9 +83,9 @@ def _resolves(reference: Dataset, target: Dataset) -> Iterator[str]:
     if reference.ReferencedSOPClassUID != target.SOPClassUID:
         yield f"{uid} is referred to with another SOP class"
     if "SegmentSequence" in target:
-        described = {int(item.SegmentNumber) for item in target.SegmentSequence}
+        numbers = {int(item.SegmentNumber) for item in described(target)}
         named = reference.get("ReferencedSegmentNumber")
-        if named is None or int(named) not in described:
+        if named is None or int(named) not in numbers:
             yield f"a segment of {uid} is referred to that it does not have"
     elif is_multiframe(target):
         frame = reference.get("ReferencedFrameNumber")
@@ -100,99 +95,50 @@ def _resolves(reference: Dataset, target: Dataset) -> Iterator[str]:
 
 def _source_series(case: Case) -> Iterator[str]:
     known = {str(image.SeriesInstanceUID) for image in case.source_images().values()}
-    for item in _walk(case.dataset):
-        if _code(item) in _SOURCE_SERIES and str(item.UID) not in known:
-            yield "the source series of a segment or sentence is not one of the sources"
-
-
-def _groups(dataset: Dataset) -> list[Dataset]:
-    return [item for item in _walk(dataset) if _code(item) == _GROUP]
-
-
-def _tracking(case: Case) -> Iterator[str]:
-    """Every group is tracked, and every tracked finding has an outline: a group without one crashes viewers."""
-    outlined: set[str] = set()
-    tracked: set[str] = set()
-    for number, group in enumerate(_groups(case.dataset), 1):
-        children = items(group, "ContentSequence")
-        uids = [str(item.UID) for item in children if _code(item) == _TRACKING_UID]
-        if len(uids) != 1 or not any(_code(item) == _TRACKING_IDENTIFIER for item in children):
-            yield f"measurement group {number} has no tracking identifier and UID"
-        tracked.update(uids)
-        if any(item.ValueType == "SCOORD" for item in children):
-            outlined.update(uids)
-    if tracked - outlined:
-        yield f"{len(tracked - outlined)} tracked findings have no outline on a source image"
-
-
-def _outlines(case: Case) -> Iterator[str]:
-    """PS3.3 C.18.6: closed, neither too short nor too long for viewers, and inside the image."""
-    images = case.source_images()
-    for item in _walk(case.dataset):
-        if item.ValueType != "SCOORD":
-            continue
-        values = [float(value) for value in items(item, "GraphicData")]
-        points = list(zip(values[::2], values[1::2], strict=True))
-        if item.GraphicType != "POLYLINE" or points[0] != points[-1]:
-            yield "an outline is not a closed POLYLINE"
-        if not FEWEST_POINTS <= len(points) <= MOST_POINTS:
-            yield f"an outline has {len(points)} points, not {FEWEST_POINTS} to {MOST_POINTS}"
-        selected = [child for child in items(item, "ContentSequence") if child.RelationshipType == "SELECTED FROM"]
-        if len(selected) != 1:
-            yield "an outline does not say which image it lies on"
-            continue
-        image = images[str(selected[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)]
-        if any(not (0 <= x <= image.Columns and 0 <= y <= image.Rows) for x, y in points):
-            yield "an outline leaves the image"
-
-
-def _same_segments(case: Case) -> Iterator[str]:
-    """Every segment of the SEG is reported, under the Tracking UID that it has there."""
-    for built in case.objects:
-        if built.kind != "SEG":
-            continue
-        described = {int(item.SegmentNumber): str(item.TrackingUID) for item in built.dataset.SegmentSequence}
-        if _reported(case.dataset, built.sop_instance_uid) != described:
-            yield "the segments that it reports are not those of the SEG"
-
-
-def _reported(dataset: Dataset, sop_instance_uid: str) -> dict[int, str]:
-    """Return segment number to Tracking UID, for every group that refers to a segment of one SEG."""
-    reported = {}
-    for group in _groups(dataset):
-        children = items(group, "ContentSequence")
-        uid = next((str(item.UID) for item in children if _code(item) == _TRACKING_UID), "")
-        for item in children:
-            if _code(item) == _REFERENCED_SEGMENT:
-                reference = item.ReferencedSOPSequence[0]
-                if reference.ReferencedSOPInstanceUID == sop_instance_uid:
-                    reported[int(reference.ReferencedSegmentNumber)] = uid
-    return reported
+    for item in walk(case.dataset):
+        if code_of(item) in _SOURCE_SERIES and str(item.UID) not in known:
+            yield "the source series of a segment, group or sentence is not one of the sources"
 
 
 def _words(case: Case) -> Iterator[str]:
-    """A report without a SEG is read, not drawn: a sentence at least, where it is looked for, and no measurement."""
-    if _segmented(case):
+    """A report in words is read, not drawn: a sentence at least, where it is looked for, and no measurement."""
+    if template_of(case.dataset) != _WORDS:
         return
-    headings = [item for item in items(case.dataset, "ContentSequence") if _code(item) == _CONCLUSIONS]
-    sentences = [item for each in headings for item in items(each, "ContentSequence") if _code(item) == _CONCLUSION]
+    headings = [item for item in children(case.dataset) if code_of(item) == _CONCLUSIONS]
+    sentences = [item for each in headings for item in children(each) if code_of(item) == _CONCLUSION]
     if not sentences:
-        yield "there is no SEG, and not a word that says so"
+        yield "it says not a word"
     for number, item in enumerate(sentences, 1):
         if item.ValueType != "TEXT" or not str(item.get("TextValue") or "").strip():
             yield f"sentence {number} is empty"
-        if not any(_code(child) in _SOURCE_SERIES for child in items(item, "ContentSequence")):
+        if not any(code_of(child) in _SOURCE_SERIES for child in children(item)):
             yield f"sentence {number} does not say which series it is about"
-    if any(item.ValueType in {"NUM", "SCOORD", "SCOORD3D"} or _code(item) == _GROUP for item in _walk(case.dataset)):
-        yield "there is no SEG, but a measurement"
+    if groups_of(case.dataset) or any(item.ValueType in _DRAWN for item in walk(case.dataset)):
+        yield "it is a report in words, but holds a measurement"
+
+
+def _predecessor(case: Case) -> Iterator[str]:
+    """PS3.3 C.17.2: one earlier report of the same study, and a sentence for the reader that it holds no more."""
+    if "PredecessorDocumentsSequence" not in case.dataset:
+        return
+    studies = items(case.dataset, "PredecessorDocumentsSequence")
+    named = _named(case.dataset, "PredecessorDocumentsSequence")
+    if len(named) != 1 or [str(study.StudyInstanceUID) for study in studies] != [str(case.dataset.StudyInstanceUID)]:
+        yield "it takes the place of something else than one report of its study"
+    known = case.source_images().keys() | {built.sop_instance_uid for built in case.objects}
+    said = "\n".join(str(item.TextValue) for item in walk(case.dataset) if item.ValueType == "TEXT")
+    for uid, sop_class_uid in named.items():
+        if sop_class_uid != Comprehensive3DSRStorage or uid in known:
+            yield "it takes the place of what is no earlier report"
+        if uid not in said:
+            yield "it does not say in words which report it takes the place of"
 
 
 REPORT_CHECKS: Final[Mapping[str, Check]] = {
     "form": _form,
     "references": _references,
     "source series": _source_series,
-    "tracking": _tracking,
-    "outlines": _outlines,
-    "segments": _same_segments,
     "words": _words,
+    "predecessor": _predecessor,
+    **MEASUREMENT_CHECKS,
 }

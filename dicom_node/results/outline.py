@@ -1,15 +1,18 @@
-"""Outlines of a segment on two of its slices, for the planar groups that viewers draw (TID 1410).
+"""Outlines of a segment: on two of its slices for the planar groups that viewers draw (TID 1410), or on all of them.
 
 Image coordinates are those of PS3.3 C.10.5 (SCOORD): column then row, in pixels, the top left corner of the first
 pixel is (0, 0) and its centre (0.5, 0.5).
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dicom_node.contract import LabelMask
 
 #: Longer outlines become bulk data in some archives, which viewers then fail to load.
 MOST_POINTS: Final = 100
@@ -68,16 +71,33 @@ def outlines(mask: NDArray[np.bool_]) -> tuple[Outline, Outline]:
     return _outline(mask, largest), _outline(mask, second)
 
 
+def all_outlines(mask: NDArray[np.bool_] | LabelMask, slices: Iterable[int]) -> Iterator[Outline]:
+    """Yield every outline on some slices of a mask, (slice, row, column): of each component, and of each hole."""
+    for index in slices:
+        for corners in _loops(mask[index]):
+            yield Outline(index, _fitted(corners))
+
+
+def borders(mask: NDArray[np.bool_]) -> list[Points]:
+    """Return every outline of one slice of a mask, (row, column), with all of its points: for drawing."""
+    return [_closed(corners) for corners in _loops(mask)]
+
+
 def _outline(mask: NDArray[np.bool_], index: int) -> Outline:
     return Outline(index, _fitted(max(_loops(mask[index]), key=_signed_area)))
 
 
-def _fitted(corners: Points) -> Points:
-    """Return a closed outline, through the middle of every pixel edge, with an allowed number of points."""
+def _closed(corners: Points) -> Points:
+    """Return a closed outline through the middle of every pixel edge; a very short one through its corners too."""
     following = np.roll(corners, -1, axis=0)
     middles = (corners + following) / 2
     points = np.stack([corners, middles], axis=1).reshape(-1, 2) if len(corners) < FEWEST_POINTS else middles
-    closed = np.vstack([points, points[:1]])
+    return np.vstack([points, points[:1]])
+
+
+def _fitted(corners: Points) -> Points:
+    """Return a closed outline with an allowed number of points."""
+    closed = _closed(corners)
     tolerance = _FIRST_TOLERANCE
     simpler = closed
     while len(simpler) > MOST_POINTS:
@@ -102,11 +122,14 @@ def _loops(mask: NDArray[np.bool_]) -> list[Points]:
     Walks the edges between inside and outside with the inside always on the same hand; where two components touch at
     a corner only, the walk stays on its own (4-connectivity).
     """
-    edges = _edges(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return []
+    edges = _edges(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     loops = []
     while edges:
         start = next(iter(edges))
-        loops.append(_walk(edges, start))
+        loops.append(_walk(edges, start) + np.array([columns[0], rows[0]]))
     return loops
 
 

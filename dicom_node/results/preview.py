@@ -3,19 +3,20 @@
 It carries no patient data and is never sent to a PACS.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from dicom_node.contract import Findings, Segment
 from dicom_node.geometry import SourceSeries
+from dicom_node.results.drawing import WHITE, Panel, colour_of, drawn, grey_values
+from dicom_node.results.lettering import font, shown
+from dicom_node.results.outline import borders
 from dicom_node.results.segmentation import found
 from dicom_node.settings import ResultSettings
 
@@ -23,24 +24,10 @@ _PANEL_HEIGHT: Final = 420  # pixels of the tallest panel
 _MARGIN: Final = 12
 _LINE: Final = 20
 _DARKEST, _BRIGHTEST = 1.0, 99.5  # percentiles
-_FLAT: Final = 1e-6  # an image of one grey value has no window
-_WHITE: Final = (255, 255, 255)
 _YELLOW: Final = (255, 215, 80)
+_NAMES: Final = ("axial", "coronal", "sagittal")
 
-Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    """One plane as it is looked at: `edges` names its left, right, top and bottom by patient directions."""
-
-    name: str
-    edges: str
-    image: Grey
-    masks: tuple[Mask, ...]
-    height_mm: float
-    width_mm: float
 
 
 def preview_png(findings: Findings, source: SourceSeries, path: Path, notice: str | None = None) -> None:
@@ -56,11 +43,12 @@ def preview_png(findings: Findings, source: SourceSeries, path: Path, notice: st
     """
     segments = found(findings)
     panels = _panels(segments, source)
-    scale = _PANEL_HEIGHT / max(panel.height_mm for panel in panels)
-    pictures = [_drawn(panel, segments, scale) for panel in panels]
+    mm_per_pixel = max(panel.height_mm for panel in panels) / _PANEL_HEIGHT
+    colours = [colour_of(segment) for segment in segments]
+    pictures = [drawn(panel, colours, mm_per_pixel) for panel in panels]
     text = ResultSettings().notice if notice is None else notice
     lines = [*_sentences(findings), *([text] if text else [])]
-    _mosaic(pictures, [panel.name for panel in panels], lines).save(path, format="PNG")
+    _mosaic(pictures, [shown(line) for line in lines]).save(path, format="PNG")
 
 
 def _sentences(findings: Findings) -> list[str]:
@@ -81,84 +69,58 @@ def _anatomical(source: SourceSeries) -> tuple[tuple[int, ...], tuple[slice, ...
     return axes, flips, tuple(float(spacing[axis]) for axis in axes)
 
 
-def _panels(segments: Sequence[Segment], source: SourceSeries) -> tuple[_Panel, ...]:
+def _panels(segments: Sequence[Segment], source: SourceSeries) -> tuple[Panel, ...]:
     axes, flips, steps = _anatomical(source)
     voxels = source.volume.array.transpose(axes)[flips]
-    masks = [segment.mask.transpose(axes)[flips] for segment in segments]
-    k, j, i = _centre(masks, voxels.shape)
+
+    def masks() -> Iterator[Mask]:
+        return (segment.mask.transpose(axes)[flips] for segment in segments)
+
+    k, j, i = _centre(masks(), voxels.shape)
     low, high = np.percentile(voxels[::2, ::2, ::2], [_DARKEST, _BRIGHTEST])
     rows, columns = np.s_[::-1], np.s_[:]
     cuts = (
-        ("axial", "RLAP", np.s_[k, columns, columns], steps[1], steps[2]),
-        ("coronal", "RLHF", np.s_[rows, j, columns], steps[0], steps[2]),
-        ("sagittal", "APHF", np.s_[rows, columns, i], steps[0], steps[1]),
+        (("R", "L", "A", "P"), np.s_[k, columns, columns], steps[1], steps[2]),
+        (("R", "L", "H", "F"), np.s_[rows, j, columns], steps[0], steps[2]),
+        (("A", "P", "H", "F"), np.s_[rows, columns, i], steps[0], steps[1]),
     )
+    # one mask at a time: a hundred of them do not fit into memory
+    outlines = [[tuple(borders(mask[cut])) for _, cut, _, _ in cuts] for mask in masks()]
     return tuple(
-        _Panel(
-            name,
+        Panel(
+            np.ascontiguousarray(grey_values(voxels[cut], float(low), float(high))),
+            tuple(planes[number] for planes in outlines),
             edges,
-            (np.clip((voxels[cut] - low) / max(high - low, _FLAT), 0, 1) * 255).astype(np.uint8),
-            tuple(mask[cut] for mask in masks),
             voxels[cut].shape[0] * row_mm,
             voxels[cut].shape[1] * column_mm,
         )
-        for name, edges, cut, row_mm, column_mm in cuts
+        for number, (edges, cut, row_mm, column_mm) in enumerate(cuts)
     )
 
 
-def _centre(masks: Sequence[Mask], shape: tuple[int, ...]) -> tuple[int, ...]:
+def _centre(masks: Iterable[Mask], shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the voxel at the centre of everything found, or of the volume."""
-    if not masks:
+    together = np.zeros(shape, dtype=np.bool_)
+    for mask in masks:
+        together |= mask
+    if not together.any():
         return tuple(size // 2 for size in shape)
-    together = np.logical_or.reduce(masks)
     profiles = (together.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
     return tuple(round(float(np.average(np.arange(len(profile)), weights=profile))) for profile in profiles)
 
 
-def _drawn(panel: _Panel, segments: Sequence[Segment], scale: float) -> Image.Image:
-    size = (max(1, round(panel.width_mm * scale)), max(1, round(panel.height_mm * scale)))
-    picture = Image.fromarray(panel.image).resize(size, Image.Resampling.BICUBIC).convert("RGB")
-    pixels = np.array(picture)
-    for segment, mask in zip(segments, panel.masks, strict=True):
-        enlarged = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        pixels[_border(enlarged)] = hd.color.CIELabColor(*segment.colour_lab).to_rgb()
-    picture = Image.fromarray(pixels)
-    _name_edges(picture, panel.edges)
-    return picture
-
-
-def _border(mask: Mask) -> Mask:
-    """Return the pixels of a mask that have a neighbour outside of it."""
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
-
-
-def _name_edges(picture: Image.Image, edges: str) -> None:
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_LINE - 4)
-    width, height = picture.size
-    places = (
-        ((3, height // 2), "lm"),
-        ((width - 3, height // 2), "rm"),
-        ((width // 2, 3), "mt"),
-        ((width // 2, height - 3), "mb"),
-    )
-    for letter, (place, anchor) in zip(edges, places, strict=True):
-        draw.text(place, letter, fill=_WHITE, font=font, anchor=anchor)
-
-
-def _mosaic(pictures: Sequence[Image.Image], names: Sequence[str], lines: Sequence[str]) -> Image.Image:
-    font = ImageFont.load_default(_LINE - 6)
+def _mosaic(pictures: Sequence[Image.Image], lines: Sequence[str]) -> Image.Image:
+    letters = font(_LINE - 6)
     width = sum(picture.width + _MARGIN for picture in pictures) + _MARGIN
-    width = max(width, *(round(font.getlength(line)) + 2 * _MARGIN for line in lines))
+    width = max(width, *(round(letters.getlength(line)) + 2 * _MARGIN for line in lines))
     tallest = max(picture.height for picture in pictures)
     mosaic = Image.new("RGB", (width, tallest + _LINE * (len(lines) + 2) + _MARGIN))
     draw = ImageDraw.Draw(mosaic)
     x = _MARGIN
-    for picture, name in zip(pictures, names, strict=True):
-        draw.text((x, 2), name, fill=_WHITE, font=font)
+    for picture, name in zip(pictures, _NAMES, strict=True):
+        draw.text((x, 2), name, fill=WHITE, font=letters)
         mosaic.paste(picture, (x, _LINE))
         x += picture.width + _MARGIN
     for number, line in enumerate(lines):
-        draw.text((_MARGIN, tallest + _LINE * (number + 1) + _MARGIN // 2), line, fill=_YELLOW, font=font)
+        draw.text((_MARGIN, tallest + _LINE * (number + 1) + _MARGIN // 2), line, fill=_YELLOW, font=letters)
     return mosaic

@@ -4,21 +4,25 @@ Patient and Study modules are copied element by element, so that a PACS files th
 no text changes (PS3.3 C.7.1.1, C.7.1.3, C.7.2.1, C.7.2.2, C.7.2.3). The rest is this software's own.
 """
 
-import unicodedata
+import re
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Final
 
 from pydicom import DataElement, Dataset
-from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.coding import Code
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID
 
 from dicom_node import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, MANUFACTURER, __version__
 from dicom_node.contract import Algorithm
 from dicom_node.entities import derived_uid
-from dicom_node.results.objects import KINDS, Kind, RunContext
+from dicom_node.presentation import RESULT_TRANSFER_SYNTAXES
+from dicom_node.results.characters import written
+from dicom_node.results.item_copies import element_copy
+from dicom_node.results.objects import KINDS, RunContext
+from dicom_node.settings import ResultKind
 
 #: Type 2 in Patient and General Study: written empty where the source has none.
 IDENTITY_TYPE_2: Final = (
@@ -65,43 +69,82 @@ _EQUIPMENT: Final = (
     "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
 )  # fmt: skip
 _LO_LENGTH: Final = 64
-_SERIES_NUMBERS: Final = 500
+_SH_LENGTH: Final = 16
+_CS_LENGTH: Final = 16
+#: What a profile calls the character set of the source.
+SOURCE_CHARACTER_SET: Final = "source"
+#: Blocks of series numbers, one number for each kind; further series of a kind lie a whole range higher.
+_BLOCKS: Final = 1000
+_BLOCK: Final = 10
+#: PS3.3 C.7.3.1.1.1; a kind that is absent has the modality of its source.
+MODALITIES: Final[Mapping[ResultKind, str]] = {
+    ResultKind.SEGMENTATION: "SEG",
+    ResultKind.REPORT: "SR",
+    ResultKind.PICTURE: "OT",
+    ResultKind.DOCUMENT: "DOC",
+    ResultKind.KEY_OBJECTS: "KO",
+    ResultKind.PRESENTATION_STATE: "PR",
+}
 
 
-def new_object(kind: Kind, sop_class_uid: str, source: Dataset, run: RunContext, algorithm: Algorithm) -> Dataset:
+def new_object(
+    kind: ResultKind,
+    sop_class_uid: str,
+    source: Dataset,
+    run: RunContext,
+    algorithm: Algorithm,
+    *,
+    series: int = 1,
+    instance: int = 1,
+) -> Dataset:
     """Return a data set with the modules that every kind of result shares.
 
     Parameters
     ----------
     source : Dataset
         Any image of the source series.
+    series, instance : int
+        From 1: which series of this kind, and which instance of it.
     """
+    of_series = kind.lower() if series == 1 else f"{kind.lower()}{series}"
     dataset = Dataset()
     dataset.SOPClassUID = UID(sop_class_uid)
-    dataset.SOPInstanceUID = UID(run.key.uid(kind.lower()))
-    dataset.file_meta = _file_meta(dataset)
-    dataset.Modality = kind
-    dataset.SeriesInstanceUID = UID(run.key.uid(f"{kind.lower()}.series"))
-    dataset.InstanceNumber = 1
-    copy_identity(source, dataset)
+    dataset.SOPInstanceUID = UID(run.key.uid(of_series if instance == 1 else f"{of_series}.{instance}"))
+    dataset.file_meta = _file_meta(dataset, RESULT_TRANSFER_SYNTAXES[run.profile.transfer_syntax])
+    dataset.Modality = MODALITIES.get(kind) or source.Modality
+    dataset.SeriesInstanceUID = UID(run.key.uid(f"{of_series}.series"))
+    dataset.InstanceNumber = instance
+    copy_identity(source, dataset, run.profile.character_set)
     _add_times(dataset, run)
     _add_equipment(dataset, source, run, algorithm)
     return dataset
 
 
-def _file_meta(dataset: Dataset) -> FileMetaDataset:
+def _file_meta(dataset: Dataset, transfer_syntax: UID) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = transfer_syntax
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return meta
 
 
-def copy_identity(source: Dataset, target: Dataset) -> None:
-    """Copy character set, Patient and Study modules verbatim; what the source lacks stays absent, type 2 empty."""
-    copy_elements(source, target, ("SpecificCharacterSet", *IDENTITY_TYPE_2, *IDENTITY_OPTIONAL))
+def copy_identity(source: Dataset, target: Dataset, character_set: str = SOURCE_CHARACTER_SET) -> None:
+    """Copy character set, Patient and Study modules verbatim; what the source lacks stays absent, type 2 empty.
+
+    Parameters
+    ----------
+    character_set : str
+        "source", or "ISO_IR 192": texts are decoded, and will be written in UTF-8 (PS3.3 C.12.1.1.2).
+    """
+    if character_set == SOURCE_CHARACTER_SET:
+        copy_elements(source, target, ("SpecificCharacterSet", *IDENTITY_TYPE_2, *IDENTITY_OPTIONAL))
+    else:
+        target.SpecificCharacterSet = character_set
+        for keyword in (*IDENTITY_TYPE_2, *IDENTITY_OPTIONAL):
+            if keyword in source:
+                target.add(element_copy(deepcopy(source[keyword]), private=True, own_character_sets=False))
     for keyword in IDENTITY_TYPE_2:
         if keyword not in target:
             tag = tag_for_keyword(keyword)
@@ -114,6 +157,14 @@ def copy_elements(source: Dataset, target: Dataset, keywords: tuple[str, ...]) -
     for keyword in keywords:
         if keyword in source:
             target.add(deepcopy(source[keyword]))
+
+
+def copy_compression(source: Dataset, target: Dataset) -> None:
+    """Say whether the pixels were ever lossy compressed, and how (PS3.3 C.7.6.1.1.5): once lossy, always lossy."""
+    target.LossyImageCompression = "00"
+    if source.get("LossyImageCompression") == "01":
+        keywords = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+        copy_elements(source, target, keywords)
 
 
 def _add_times(dataset: Dataset, run: RunContext) -> None:
@@ -142,20 +193,40 @@ def device_uid(node_name: str) -> str:
     return derived_uid(f"device/{node_name}")
 
 
-def series_number(kind: Kind, run: RunContext, taken: frozenset[int]) -> int:
+def series_number(kind: ResultKind, run: RunContext, taken: frozenset[int], series: int = 1) -> int:
     """Return a number that no known source series has; which one depends on the job, so that runs differ."""
-    start = int(run.key.digest()[:8], 16) % _SERIES_NUMBERS
-    for step in range(_SERIES_NUMBERS):
-        pair = run.settings.series_number_base + (start + step) % _SERIES_NUMBERS * len(KINDS)
-        if not taken & set(range(pair, pair + len(KINDS))):
-            return pair + KINDS.index(kind)
-    return run.settings.series_number_base + start * len(KINDS) + KINDS.index(kind)
+    base = run.profile.series_number_base or 0
+    start = int(run.key.digest()[:8], 16) % _BLOCKS
+    blocks = [base + (start + step) % _BLOCKS * _BLOCK for step in range(_BLOCKS)]
+    block = next((number for number in blocks if not taken & set(range(number, number + _BLOCK))), blocks[0])
+    return block + KINDS.index(kind) + (series - 1) * _BLOCKS * _BLOCK
+
+
+def series_description(
+    kind: ResultKind, run: RunContext, algorithm: Algorithm, dataset: Dataset, label: str = ""
+) -> str:
+    """Return Series Description (0008,103E) by the profile's template."""
+    template = run.profile.series_description
+    # two maps or two image series of a job are told apart by their labels, whatever the template
+    kind_shown = f"{kind} {label}" if label and "{label" not in template else str(kind)
+    text = template.format(
+        title=run.pipeline_title, pipeline=algorithm.name, version=algorithm.version, kind=kind_shown, label=label
+    )
+    return own_text(" ".join(text.split()), dataset)[:_LO_LENGTH]
+
+
+def content_label(text: str) -> str:
+    """Return Content Label (0070,0080): a text in the capitals and the length of VR CS (PS3.5 6.2)."""
+    return re.sub(r"[^A-Z0-9_ ]+", "_", own_text(text, Dataset()).upper())[:_CS_LENGTH].strip()
 
 
 def code_item(code: Code) -> Dataset:
     """Return a code sequence item (PS3.3 Table 8.8-1)."""
     item = Dataset()
-    item.CodeValue = code.value
+    if len(code.value) <= _SH_LENGTH:
+        item.CodeValue = code.value
+    else:
+        item.LongCodeValue = code.value
     item.CodingSchemeDesignator = code.scheme_designator
     item.CodeMeaning = code.meaning
     if code.scheme_version:
@@ -164,21 +235,5 @@ def code_item(code: Code) -> Dataset:
 
 
 def own_text(text: str, dataset: Dataset) -> str:
-    """Return one of our own texts in characters that the source's Specific Character Set can hold (PS3.5 6.1).
-
-    The character set is the source's and is never changed; accents are dropped where it cannot hold them. A
-    backslash would separate two values (PS3.5 6.2).
-    """
-    text = text.replace("\\", "/")
-    character_set = dataset.get("SpecificCharacterSet")
-    if text.isascii() or (character_set and any(_fits(text, name) for name in convert_encodings(character_set))):
-        return text
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
-
-
-def _fits(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeError:
-        return False
-    return True
+    """Return one of our own texts as the Specific Character Set of a data set, which is the source's, can hold it."""
+    return written(text, dataset.get("SpecificCharacterSet"))

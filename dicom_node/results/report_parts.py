@@ -1,4 +1,4 @@
-"""What both kinds of report say: their language, who observed, what was done, with which algorithm."""
+"""What every kind of report says: their language, who observed, what was done, with which algorithm."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -8,15 +8,15 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code
 
 from dicom_node import MANUFACTURER
-from dicom_node.contract import Algorithm, Findings
-from dicom_node.geometry import SourceSeries
+from dicom_node.contract import Algorithm
 from dicom_node.results.objects import RunContext
 from dicom_node.results.provenance import device_uid, own_text
-from dicom_node.results.segmentation import algorithm_parameters, found
+from dicom_node.results.segmentation import algorithm_parameters
 
 _PROCEDURE: Final = Code("121058", "DCM", "Procedure reported")
 _DEVICE: Final = Code("121007", "DCM", "Device")
 _COMMENT: Final = Code("121106", "DCM", "Comment")
+_SERIES: Final = Code("112002", "DCM", "Series Instance UID")
 _ENGLISH: Final = Code("en-US", "RFC5646", "English (United States)")
 #: CID 100 members by modality; the site's own code stays in Procedure Code Sequence.
 _PROCEDURES: Final[Mapping[str, Code]] = {"MR": Code("25056-3", "LN", "MRI unspecified body region")}
@@ -44,11 +44,11 @@ def observer(algorithm: Algorithm, run: RunContext, dataset: Dataset) -> sr.Obse
     )
 
 
-def procedure(source: SourceSeries) -> sr.CodeContentItem:
+def procedure(image: Dataset) -> sr.CodeContentItem:
     """Return what was done, as coarse as CID 100 knows it (TID 1500 row 4, TID 2000 row 2)."""
     return sr.CodeContentItem(
         name=_PROCEDURE,
-        value=_PROCEDURES.get(str(source.datasets[0].get("Modality")), _ANY_PROCEDURE),
+        value=_PROCEDURES.get(str(image.get("Modality")), _ANY_PROCEDURE),
         relationship_type=sr.RelationshipTypeValues.HAS_CONCEPT_MOD,
     )
 
@@ -58,7 +58,7 @@ def algorithm_identification(algorithm: Algorithm, dataset: Dataset) -> sr.Algor
     return sr.AlgorithmIdentification(
         name=own_text(algorithm.name, dataset),
         version=own_text(algorithm.version, dataset),
-        parameters=[f"{name}={own_text(text, dataset)}" for name, text in algorithm_parameters(algorithm).items()],
+        parameters=[own_text(f"{name}={text}", dataset) for name, text in algorithm_parameters(algorithm).items()],
     )
 
 
@@ -83,11 +83,8 @@ def comment(value: str, dataset: Dataset) -> sr.TextContentItem:
     return text(_COMMENT, value, dataset)
 
 
-def unfound(findings: Findings) -> list[str]:
-    """Return a sentence for each number that belongs to no segment in the SEG: no number is ever dropped."""
-    labels = {segment.label for segment in found(findings)}
-    return [
-        f"{item.name.meaning} of {item.segment}: {item.value:g} {item.unit.value} (not found in these images)."
-        for item in findings.measurements
-        if item.segment not in labels
-    ]
+def series_reference(
+    image: Dataset, relationship: sr.RelationshipTypeValues = sr.RelationshipTypeValues.INFERRED_FROM
+) -> sr.UIDRefContentItem:
+    """Return the series of an image as a whole; its images stand in the evidence, hundreds of links bury the text."""
+    return sr.UIDRefContentItem(name=_SERIES, value=str(image.SeriesInstanceUID), relationship_type=relationship)

@@ -1,129 +1,135 @@
-"""Findings to a DICOM Segmentation (PS3.3 A.51, C.8.20): BINARY, on the source's own grid.
+"""Findings to a DICOM Segmentation (PS3.3 A.51, C.8.20), on the source's own grid: BINARY, or a label map.
 
 Every frame names its source image, because viewers place frames by that reference; positions, orientation and
 spacing are the source's own elements, character by character.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import highdicom as hd
 import numpy as np
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
-from numpy.typing import NDArray
-from pydicom import DataElement, Dataset
+from pydicom import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import SegmentationStorage
-from pydicom.valuerep import DS
 
 from dicom_node import MANUFACTURER
 from dicom_node.contract import Algorithm, Findings, Segment
 from dicom_node.geometry import SourceSeries
-from dicom_node.results.objects import BuiltObject, RunContext
-from dicom_node.results.provenance import code_item, copy_elements, new_object, own_text, series_number
-from dicom_node.results.source_images import (
-    image_reference,
-    plane_of,
-    position_of,
-    series_reference,
-    source_of,
+from dicom_node.results.derived_frames import plane_groups
+from dicom_node.results.masks import Slices, occupied, overlap
+from dicom_node.results.objects import BuiltObject, Making, RunContext
+from dicom_node.results.provenance import (
+    code_item,
+    content_label,
+    copy_compression,
+    copy_elements,
+    new_object,
+    own_text,
+    series_description,
+    series_number,
 )
+from dicom_node.results.segmentation_frames import Frame, add_frames
+from dicom_node.results.segmentation_pixels import bit_planes, label_planes, label_type
+from dicom_node.results.source_images import series_reference
+from dicom_node.settings import ResultKind
 
-_SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")
-_SOURCE_IMAGE: Final = Code("121322", "DCM", "Source image for image processing operation")
+#: PS3.4 B.5; pydicom 3.0 has no name for it.
+LABEL_MAP_SEGMENTATION_STORAGE: Final = "1.2.840.10008.5.1.4.1.1.66.7"
+_BACKGROUND: Final = Code("125040", "DCM", "Background")
+_BLACK: Final = (0.0, 0.0, 0.0)
+_PIXEL_PADDING_VALUE: Final = 0x00280120
 _LO_LENGTH: Final = 64
-_CS_LENGTH: Final = 16
-_ONE_BIT: Final = 1
-
-#: (segment number, slice index, row-column mask) of one frame.
-_Frame = tuple[int, int, NDArray[np.bool_]]
 
 
 def found(findings: Findings) -> tuple[Segment, ...]:
     """Return the segments that hold at least one voxel; number n in the SEG is the n-th of these."""
-    return tuple(segment for segment in findings.segments if segment.mask.any())
+    drawn = occupied(findings.segments)
+    return tuple(segment for segment, slices in zip(findings.segments, drawn, strict=True) if slices.any())
 
 
-def build_segmentation(
-    findings: Findings, source: SourceSeries, run: RunContext, taken: frozenset[int]
-) -> BuiltObject:
-    """Return the SEG of every segment that was found.
+def build_segmentation(making: Making) -> tuple[BuiltObject, ...]:
+    """Return the SEG of every segment that was found; nothing, if none was.
 
-    Parameters
-    ----------
-    taken : frozenset of int
-        Series numbers that the study is known to have.
+    A label map only where the profile wants one and no voxel belongs to two segments, which it could not say.
     """
-    image = source.datasets[0]
-    dataset = new_object("SEG", SegmentationStorage, image, run, findings.algorithm)
-    dataset.SeriesNumber = series_number("SEG", run, taken)
+    findings, source, run = making.findings, making.source, making.run
     segments = found(findings)
-    frames = [frame for number, segment in enumerate(segments, 1) for frame in _frames(number, segment, run)]
-    _add_series(dataset, image, run)
-    _add_image(dataset, image, run, frames)
+    if not segments:
+        return ()
+    drawn = occupied(segments)
+    overlapping = overlap(segments, drawn)
+    labelled = run.profile.segmentation == "labelmap" and not overlapping
+    sop_class = LABEL_MAP_SEGMENTATION_STORAGE if labelled else SegmentationStorage
+    dataset = new_object(ResultKind.SEGMENTATION, sop_class, source.datasets[0], run, findings.algorithm)
+    dataset.SeriesNumber = series_number(ResultKind.SEGMENTATION, run, making.taken)
+    _add_series(dataset, source.datasets[0], run, findings.algorithm)
+    _add_image(dataset, source.datasets[0], run)
     dataset.SegmentSequence = [
         _description(number, segment, findings.algorithm, run, dataset) for number, segment in enumerate(segments, 1)
     ]
-    dataset.SegmentsOverlap = "YES" if _overlap(segments) else "NO"
+    dataset.SegmentsOverlap = "YES" if overlapping else "NO"
     dataset.ReferencedSeriesSequence = [series_reference(source.datasets, "ReferencedInstanceSequence")]
-    _add_dimensions(dataset, run)
-    dataset.SharedFunctionalGroupsSequence = [_shared_groups(source)]
-    purposes = _Purposes()
-    dataset.PerFrameFunctionalGroupsSequence = [_frame_groups(source, frame, purposes) for frame in frames]
-    dataset.PixelData = _packed(frames)
+    dataset.SharedFunctionalGroupsSequence = [plane_groups(source)]
+    (_add_label_map if labelled else _add_bit_planes)(dataset, source, run, segments, drawn)
+    return (BuiltObject(ResultKind.SEGMENTATION, dataset),)
+
+
+def _add_bit_planes(
+    dataset: Dataset, source: SourceSeries, run: RunContext, segments: Sequence[Segment], drawn: Slices
+) -> None:
+    """Add the pixels of a BINARY Segmentation: one frame for each segment and slice."""
+    dataset.SegmentationType = "BINARY"
+    dataset.BitsAllocated = dataset.BitsStored = 1
+    dataset.HighBit = 0
+    shown = np.argwhere(drawn | run.profile.empty_frames).tolist()
+    add_frames(dataset, source, run, [Frame(index, row + 1) for row, index in shown])
+    dataset.PixelData = bit_planes(segments[row].voxels[index] for row, index in shown)
     dataset["PixelData"].VR = "OB"  # PS3.5 A.2: Bits Allocated <= 8
-    return BuiltObject("SEG", dataset)
 
 
-def _frames(number: int, segment: Segment, run: RunContext) -> list[_Frame]:
-    kept = np.full(len(segment.mask), run.empty_frames) | segment.mask.any(axis=(1, 2))
-    return [(number, int(index), segment.mask[index]) for index in np.flatnonzero(kept)]
+def _add_label_map(
+    dataset: Dataset, source: SourceSeries, run: RunContext, segments: Sequence[Segment], drawn: Slices
+) -> None:
+    """Add the pixels of a label map (PS3.3 C.8.20.2.3): one frame for each slice, every value with its segment."""
+    kind = label_type(segments)
+    dataset.SegmentationType = "LABELMAP"
+    dataset.BitsAllocated = dataset.BitsStored = kind.itemsize * 8
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.add_new(_PIXEL_PADDING_VALUE, "US", 0)
+    dataset.SegmentSequence.insert(0, _background(dataset.SegmentSequence[0]))
+    shown = np.flatnonzero(drawn.any(axis=0) | run.profile.empty_frames).tolist()
+    add_frames(dataset, source, run, [Frame(index) for index in shown])
+    dataset.PixelData = label_planes(segments, drawn, shown)
+    dataset["PixelData"].VR = "OB" if kind.itemsize == 1 else "OW"  # PS3.5 A.2
 
 
-def _overlap(segments: Sequence[Segment]) -> bool:
-    covered = np.zeros(segments[0].mask.shape, dtype=np.bool_)
-    for segment in segments:
-        if np.logical_and(covered, segment.mask).any():
-            return True
-        covered |= segment.mask
-    return False
-
-
-def _add_series(dataset: Dataset, image: Dataset, run: RunContext) -> None:
+def _add_series(dataset: Dataset, image: Dataset, run: RunContext, algorithm: Algorithm) -> None:
     """Add General Series and Frame of Reference (PS3.3 C.7.3.1, C.7.4.1)."""
-    dataset.SeriesDescription = own_text(f"{run.pipeline_title} (AI, not reviewed)", dataset)[:_LO_LENGTH]
+    dataset.SeriesDescription = series_description(ResultKind.SEGMENTATION, run, algorithm, dataset)
     copy_elements(image, dataset, ("BodyPartExamined", "Laterality", "FrameOfReferenceUID"))
     dataset.PositionReferenceIndicator = image.get("PositionReferenceIndicator", "")
 
 
-def _add_image(dataset: Dataset, image: Dataset, run: RunContext, frames: Sequence[_Frame]) -> None:
+def _add_image(dataset: Dataset, image: Dataset, run: RunContext) -> None:
     """Add General Image, Image Pixel and Segmentation Image (PS3.3 C.7.6.1, C.7.6.3, C.8.20.2)."""
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.NumberOfFrames = len(frames)
     dataset.Rows, dataset.Columns = image.Rows, image.Columns
-    dataset.BitsAllocated = dataset.BitsStored = _ONE_BIT
-    dataset.HighBit = dataset.PixelRepresentation = 0
-    dataset.LossyImageCompression = "00"
-    if image.get("LossyImageCompression") == "01":
-        copy_elements(
-            image, dataset, ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-        )
-    dataset.SegmentationType = "BINARY"
-    dataset.ContentLabel = re.sub(r"[^A-Z0-9_ ]+", "_", own_text(run.pipeline_title, Dataset()).upper())[:_CS_LENGTH]
-    dataset.ContentDescription = own_text(run.settings.notice, dataset)[:_LO_LENGTH]
+    dataset.PixelRepresentation = 0
+    copy_compression(image, dataset)
+    dataset.ContentLabel = content_label(run.pipeline_title)
+    dataset.ContentDescription = own_text(run.notice, dataset)[:_LO_LENGTH]
     dataset.ContentCreatorName = ""
-    if run.settings.notice:
-        dataset.ImageComments = own_text(run.settings.notice, dataset)
+    if run.notice:
+        dataset.ImageComments = own_text(run.notice, dataset)
 
 
 def _description(number: int, segment: Segment, algorithm: Algorithm, run: RunContext, dataset: Dataset) -> Dataset:
     """Return a Segment Sequence item (PS3.3 C.8.20.2, 10.16)."""
-    lightness, a, b = segment.colour_lab
-    return SegmentDescription(
+    description = SegmentDescription(
         segment_number=number,
         segment_label=own_text(segment.label, dataset)[:_LO_LENGTH],
         segmented_property_category=segment.category,
@@ -134,13 +140,42 @@ def _description(number: int, segment: Segment, algorithm: Algorithm, run: RunCo
             family=algorithm.family,
             version=own_text(algorithm.version, dataset)[:_LO_LENGTH],
             source=MANUFACTURER,
-            parameters=algorithm_parameters(algorithm),
+            parameters={
+                own_text(name, dataset): own_text(text, dataset)
+                for name, text in algorithm_parameters(algorithm).items()
+            },
         ),
         tracking_uid=tracking_uid(number, run),
         tracking_id=own_text(segment.label, dataset),
         anatomic_regions=None if segment.region is None else [segment.region],
-        display_color=hd.color.CIELabColor(lightness, a, b),
+        display_color=hd.color.CIELabColor(*segment.colour_lab),
     )
+    _add_laterality(description, segment.laterality)
+    return description
+
+
+def _add_laterality(description: Dataset, laterality: Code | None) -> None:
+    """Say the side of the region, or of the property type where there is no region (PS3.3 10.5, C.8.20.4)."""
+    if laterality is None:
+        return
+    if "AnatomicRegionSequence" in description:
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [code_item(laterality)]
+    else:
+        described = description.SegmentedPropertyTypeCodeSequence[0]
+        described.SegmentedPropertyTypeModifierCodeSequence = [code_item(laterality)]
+
+
+def _background(other: Dataset) -> Dataset:
+    """Return the item of value 0, which a label map has too: each value needs one (PS3.3 C.8.20.2.3)."""
+    item = Dataset()
+    item.SegmentNumber = 0
+    item.SegmentLabel = "Background"
+    item.SegmentedPropertyCategoryCodeSequence = [code_item(_BACKGROUND)]
+    item.SegmentedPropertyTypeCodeSequence = [code_item(_BACKGROUND)]
+    item.SegmentAlgorithmType = other.SegmentAlgorithmType
+    item.SegmentAlgorithmName = other.SegmentAlgorithmName
+    item.RecommendedDisplayCIELabValue = list(hd.color.CIELabColor(*_BLACK).value)
+    return item
 
 
 def tracking_uid(number: int, run: RunContext) -> str:
@@ -152,83 +187,3 @@ def algorithm_parameters(algorithm: Algorithm) -> dict[str, str]:
     """Return what the algorithm ran with, the hash of its weights first."""
     weights = {"weights_sha256": algorithm.weights_sha256} if algorithm.weights_sha256 else {}
     return weights | {name: str(value) for name, value in sorted(algorithm.parameters.items())}
-
-
-def _add_dimensions(dataset: Dataset, run: RunContext) -> None:
-    """Add Multi-frame Dimension (PS3.3 C.7.6.17): by segment, then by position."""
-    organization = run.key.uid("seg.dimensions")
-    item = Dataset()
-    item.DimensionOrganizationUID = organization
-    dataset.DimensionOrganizationSequence = [item]
-    dataset.DimensionIndexSequence = [
-        _dimension(organization, 0x0062000B, 0x0062000A, "ReferencedSegmentNumber"),
-        _dimension(organization, 0x00200032, 0x00209113, "ImagePositionPatient"),
-    ]
-
-
-def _dimension(organization: str, pointer: int, group: int, label: str) -> Dataset:
-    item = Dataset()
-    item.DimensionOrganizationUID = organization
-    item.DimensionIndexPointer = pointer
-    item.FunctionalGroupPointer = group
-    item.DimensionDescriptionLabel = label
-    return item
-
-
-def _shared_groups(source: SourceSeries) -> Dataset:
-    """Return Pixel Measures and Plane Orientation (PS3.3 C.7.6.16.2.1, C.7.6.16.2.4), one for all frames."""
-    plane = plane_of(*source_of(source, 0))
-    orientation, measures, groups = Dataset(), Dataset(), Dataset()
-    orientation.add(plane.orientation)
-    measures.add(plane.spacing)
-    step = DS(float(source.volume.spacing[0]), auto_format=True)
-    measures.SliceThickness = step if plane.thickness is None else plane.thickness.value
-    measures.SpacingBetweenSlices = step
-    groups.PixelMeasuresSequence = [measures]
-    groups.PlaneOrientationSequence = [orientation]
-    return groups
-
-
-@dataclass(frozen=True, slots=True)
-class _Purposes:
-    """The two coded elements that every frame carries, made once per object."""
-
-    derivation: DataElement = field(default_factory=lambda: _coded(0x00089215, _SEGMENTATION))
-    reference: DataElement = field(default_factory=lambda: _coded(0x0040A170, _SOURCE_IMAGE))
-
-
-def _coded(tag: int, code: Code) -> DataElement:
-    return DataElement(tag, "SQ", [code_item(code)])
-
-
-def _frame_groups(source: SourceSeries, frame: _Frame, purposes: _Purposes) -> Dataset:
-    """Return what differs from frame to frame (PS3.3 C.7.6.16.2.2, .3, .6; C.8.20.3.1)."""
-    number, index, _ = frame
-    image, source_frame = source_of(source, index)
-    groups, content, position, segment = Dataset(), Dataset(), Dataset(), Dataset()
-    content.DimensionIndexValues = [number, index + 1]
-    position.add(position_of(image, source_frame))
-    segment.ReferencedSegmentNumber = number
-    groups.FrameContentSequence = [content]
-    groups.PlanePositionSequence = [position]
-    groups.SegmentIdentificationSequence = [segment]
-    groups.DerivationImageSequence = [_derivation(image, source_frame, purposes)]
-    return groups
-
-
-def _derivation(image: Dataset, source_frame: int, purposes: _Purposes) -> Dataset:
-    """Return the item that names a frame's source image: viewers place the frame by it (PS3.3 C.7.6.16.2.6)."""
-    reference = image_reference(image, source_frame)
-    reference.SpatialLocationsPreserved = "YES"
-    reference.add(purposes.reference)
-    derivation = Dataset()
-    derivation.SourceImageSequence = [reference]
-    derivation.add(purposes.derivation)
-    return derivation
-
-
-def _packed(frames: Sequence[_Frame]) -> bytes:
-    """Return the bits of all frames, first pixel in the lowest bit, no padding between frames (PS3.5 8.1.1)."""
-    bits = np.concatenate([mask.ravel() for _, _, mask in frames])
-    packed = np.packbits(bits, bitorder="little").tobytes()
-    return packed + b"\0" * (len(packed) % 2)

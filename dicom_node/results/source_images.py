@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydicom import DataElement, Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import DS
 
@@ -62,6 +63,21 @@ def position_of(dataset: Dataset, frame: int) -> DataElement:
     return _need(dataset, frame, "PlanePositionSequence", "ImagePositionPatient")
 
 
+def frame_numbers(dataset: Dataset, frame: int, group: str, keyword: str) -> tuple[float, ...]:
+    """Return the values of an attribute of one frame (from 1): its functional group's, or the root's; none if absent.
+
+    Parameters
+    ----------
+    group : str
+        Keyword of the functional group sequence that holds the attribute in an Enhanced image.
+    """
+    for holder in _holders(dataset, frame, group):
+        value = holder.get(keyword)
+        if value is not None and value != "":
+            return tuple(float(each) for each in (value if isinstance(value, MultiValue) else (value,)))
+    return ()
+
+
 def _need(dataset: Dataset, frame: int, group: str, keyword: str) -> DataElement:
     element = _find(dataset, frame, group, keyword)
     if element is None:
@@ -100,8 +116,8 @@ def is_multiframe(dataset: Dataset) -> bool:
     return "PerFrameFunctionalGroupsSequence" in dataset or int(dataset.get("NumberOfFrames") or 1) > 1
 
 
-def image_reference(dataset: Dataset, frame: int | None = None) -> Dataset:
-    """Return an Image SOP Instance Reference item (PS3.3 Table 10-3), with the frame number where one is needed."""
+def image_reference(dataset: Dataset, frame: int | list[int] | None = None) -> Dataset:
+    """Return an Image SOP Instance Reference item (PS3.3 Table 10-3), with frame numbers where they are needed."""
     item = Dataset()
     # hundreds of these are made for a study: values that come from an image need no second validation
     for tag, value in (

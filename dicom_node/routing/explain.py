@@ -27,6 +27,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "priority": rule.priority.value,
         "late_images": rule.late_images.value,
         "fallback": rule.fallback,
+        "priors": str(rule.priors) if rule.priors else "",
         "inputs": {role: series.series_instance_uid for role, series in verdict.inputs.items()},
         "study": [_answer_json(answer) for answer in verdict.study],
         "roles": [_role_json(role) for role in verdict.roles],
@@ -39,6 +40,9 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     if verdict.study:
         yield "  The study:"
         yield from (f"    {answer.sentence}" for answer in verdict.study)
+    if verdict.rule.priors is not None:
+        seconds = verdict.rule.priors.time_limit_seconds
+        yield f"  Priors: {verdict.rule.priors}; the job waits for them up to {seconds:g} s"
     for role in verdict.roles:
         yield f"  Input '{role.role}': {role.reason}"
         for series in role.series:

@@ -7,13 +7,24 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any, Final, TypeVar
 
+from dicom_node.contract import Role
 from dicom_node.entities import FactValue
 from dicom_node.errors import SettingsInvalid
 from dicom_node.routing.attributes import UnknownAttribute, attribute, closest
 from dicom_node.routing.conditions import AnyOf, Condition, Equals, Exists, Matches, Not, OneOf, Range
-from dicom_node.routing.facts import ORIENTATIONS
+from dicom_node.routing.facts import ORIENTATIONS, SERIES_FACTS
 from dicom_node.routing.patterns import pattern_fault
-from dicom_node.routing.rules import DEFAULT_RANK, LateImages, Priority, RankBy, RoleRule, Rule, RuleSet, Where
+from dicom_node.routing.rules import (
+    DEFAULT_RANK,
+    LateImages,
+    Priority,
+    Priors,
+    RankBy,
+    RoleRule,
+    Rule,
+    RuleSet,
+    Where,
+)
 from dicom_node.toml_source import KeyPath, TomlSource, TomlSyntaxError, read_toml
 
 _RULE_KEYS: Final = (
@@ -28,7 +39,15 @@ _RULE_KEYS: Final = (
     "fallback",
     "when",
     "inputs",
+    "priors",
 )
+_PRIORS_KEYS: Final = ("archive", "at_most", "not_older_than_years", "same", "time_limit_seconds", "inputs")
+#: Whole numbers and seconds of `[rule.priors]`: least and most.
+_LIMITS: Final[Mapping[str, tuple[float, float]]] = {
+    "at_most": (1, 100),
+    "not_older_than_years": (1, 150),
+    "time_limit_seconds": (1, 86400),
+}
 _RANK: Final = "rank"
 _FORMS: Final = ("equals", "any_of", "matches", "at_least", "at_most", "exists", "not")
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -44,6 +63,7 @@ def parse_rules(
     name: str,
     known_pipelines: Mapping[str, Collection[str]] | None = None,
     known_destinations: Collection[str] | None = None,
+    known_archives: Collection[str] | None = None,
 ) -> RuleSet:
     """Return the rules that a text holds.
 
@@ -52,9 +72,9 @@ def parse_rules(
     name : str
         The file to name in faults.
     known_pipelines : mapping or None
-        Pipeline name -> its roles; None leaves names and roles unchecked.
-    known_destinations : collection or None
-        Names of the destinations in `node.toml`; None leaves them unchecked.
+        Pipeline name -> its roles, by name or as mapping to `contract.Role`; None leaves names and roles unchecked.
+    known_destinations, known_archives : collection or None
+        Names of the destinations and archives in `node.toml`; None leaves them unchecked.
 
     Raises
     ------
@@ -65,7 +85,7 @@ def parse_rules(
         source = read_toml(text)
     except TomlSyntaxError as error:
         raise SettingsInvalid(f"{name}:{error.line}: {error}") from None
-    reader = _RuleReader(source, known_pipelines, known_destinations)
+    reader = _RuleReader(source, known_pipelines, known_destinations, known_archives)
     rules = tuple(reader.rules())
     if reader.faults:
         raise SettingsInvalid("\n".join(f"{name}:{line}: {what}" for line, what in sorted(set(reader.faults))))
@@ -80,11 +100,13 @@ class _RuleReader:
         source: TomlSource,
         pipelines: Mapping[str, Collection[str]] | None,
         destinations: Collection[str] | None,
+        archives: Collection[str] | None,
     ) -> None:
         self.faults: list[tuple[int, str]] = []
         self._source = source
         self._pipelines = pipelines
         self._destinations = destinations
+        self._archives = archives
         self._title = ""
 
     def rules(self) -> Iterator[Rule]:
@@ -121,6 +143,7 @@ class _RuleReader:
             priority=self._choice(table, "priority", path, Priority.ROUTINE),
             late_images=self._choice(table, "late_images", path, LateImages.RERUN),
             fallback=self._optional(table, "fallback", path, default=False),
+            priors=self._priors(table, path, pipeline),
         )
 
     def _text(self, table: Mapping[str, Any], key: str, path: KeyPath) -> str:
@@ -180,19 +203,68 @@ class _RuleReader:
             known = closest(pipeline, self._pipelines) or _known(self._pipelines)
             self._fault((*path, "pipeline"), f"no pipeline {pipeline!r} is installed{known}")
 
-    def _inputs(self, table: Mapping[str, Any], path: KeyPath, pipeline: str) -> dict[str, RoleRule]:
-        here: KeyPath = (*path, "inputs")
-        inputs = self._table(table, "inputs", path)
+    def _roles(self, pipeline: str, *, prior: bool) -> dict[str, bool] | None:
+        """Return the roles of a pipeline that priors fill, or the others; and whether each must be there."""
         roles = (self._pipelines or {}).get(pipeline)
-        if roles is not None:
-            for role in (role for role in inputs if role not in roles):
-                known = closest(role, roles) or _known(roles)
-                self._fault((*here, role), f"pipeline {pipeline!r} has no input {role!r}{known}")
-            for role in (role for role in roles if role not in inputs):
-                self._fault(path, f"pipeline {pipeline!r} needs an input {role!r}; add [rule.inputs.{role}]")
-        elif not inputs:
+        if roles is None:
+            return None
+        wanted = roles if isinstance(roles, Mapping) else dict.fromkeys(roles, Role(""))
+        return {name: not role.may_lack for name, role in wanted.items() if role.prior is prior}
+
+    def _inputs(
+        self, owner: Mapping[str, Any], path: KeyPath, pipeline: str, *, priors: bool = False
+    ) -> dict[str, RoleRule]:
+        here: KeyPath = (*path, "inputs")
+        inputs, roles = self._table(owner, "inputs", path), self._roles(pipeline, prior=priors)
+        table, what = ("rule.priors.inputs", "prior") if priors else ("rule.inputs", "input")
+        for role in (role for role in inputs if roles is not None and role not in roles):
+            known = closest(role, roles or ()) or _known(roles or ())
+            self._fault((*here, role), f"pipeline {pipeline!r} has no {what} {role!r}{known}")
+        for role, needed in (roles or {}).items():
+            if needed and role not in inputs:
+                self._fault(path, f"pipeline {pipeline!r} needs an input {role!r}; add [{table}.{role}]")
+        if roles is None and not inputs and not priors:
             self._fault(path, "inputs are missing; add [rule.inputs.ROLE] for each input of the pipeline")
         return {role: self._role(inputs, role, here) for role in inputs}
+
+    def _priors(self, rule: Mapping[str, Any], path: KeyPath, pipeline: str) -> Priors | None:
+        here: KeyPath = (*path, "priors")
+        if "priors" not in rule:
+            for role, needed in (self._roles(pipeline, prior=True) or {}).items():
+                if needed:
+                    self._fault(path, f"pipeline {pipeline!r} needs a prior as {role!r}; add [rule.priors]")
+            return None
+        table = self._table(rule, "priors", path)
+        self._unknown_keys(table, _PRIORS_KEYS, here)
+        archive = self._text(table, "archive", here)
+        if archive and self._archives is not None and archive not in self._archives:
+            known = closest(archive, self._archives) or _known(self._archives)
+            self._fault((*here, "archive"), f"no [[archive]] is named {archive!r}{known}")
+        numbers = {key: self._number(table, key, here) for key in _LIMITS if key in table}
+        same = self._same(table, here) if "same" in table else Priors(archive).same
+        inputs = self._inputs(table, here, pipeline, priors=True)
+        return Priors(archive, same=same, inputs=inputs, **numbers)
+
+    def _number(self, table: Mapping[str, Any], key: str, path: KeyPath) -> Any:
+        value, (least, most) = table[key], _LIMITS[key]
+        kinds = int | float if key == "time_limit_seconds" else int
+        if isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        self._fault((*path, key), f"{key} is {value!r}; it must be a number from {least:g} to {most:g}")
+        return least
+
+    def _same(self, table: Mapping[str, Any], path: KeyPath) -> tuple[str, ...]:
+        keywords = table["same"]
+        here: KeyPath = (*path, "same")
+        if not isinstance(keywords, list) or not all(isinstance(keyword, str) for keyword in keywords):
+            self._fault(here, 'same must be a list of keywords, such as ["BodyPartExamined", "Modality"]')
+            return ()
+        for index, keyword in enumerate(keywords):
+            with self._faults_at((*here, index)):
+                known = attribute(keyword)
+                if known.number or known.study_only or "." in keyword or keyword in SERIES_FACTS:
+                    raise _Fault(f"same: {keyword} is no text that an archive can be asked for of a series")
+        return tuple(keywords)
 
     def _role(self, inputs: Mapping[str, Any], role: str, path: KeyPath) -> RoleRule:
         table = self._table(inputs, role, path)

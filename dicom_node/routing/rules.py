@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
@@ -76,6 +76,35 @@ class RoleRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Priors:
+    """`[rule.priors]`: earlier studies of the patient that an archive is asked for before the job runs.
+
+    Parameters
+    ----------
+    same : tuple of str
+        Attributes of a series in which a prior must agree with the inputs of the job.
+    time_limit_seconds : float
+        So long the job waits; then it runs with what came.
+    inputs : mapping of str to RoleRule
+        One for each role that a prior fills.
+    """
+
+    archive: str
+    at_most: int = 2
+    not_older_than_years: int = 5
+    same: tuple[str, ...] = ("BodyPartExamined", "Modality")
+    time_limit_seconds: float = 300.0
+    inputs: Mapping[str, RoleRule] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return what is asked for, in words."""
+        studies = "1 earlier study" if self.at_most == 1 else f"{self.at_most} earlier studies"
+        same = f" with the same {' and '.join(self.same)}" if self.same else ""
+        years = "1 year" if self.not_older_than_years == 1 else f"{self.not_older_than_years} years"
+        return f"at most {studies} from '{self.archive}'{same}, not older than {years}"
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of `rules.toml`.
 
@@ -90,7 +119,7 @@ class Rule:
     when : tuple of Where
         Conditions on the study.
     inputs : mapping of str to RoleRule
-        One for each role of the pipeline.
+        One for each role of the pipeline that the study itself fills.
     """
 
     name: str
@@ -104,6 +133,7 @@ class Rule:
     priority: Priority = Priority.ROUTINE
     late_images: LateImages = LateImages.RERUN
     fallback: bool = False
+    priors: Priors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +182,27 @@ def _rule_table(rule: Rule) -> Table:
         table.append("settings", _table(rule.settings))
     if rule.when:
         table.append("when", _table(_conditions(rule.when)))
-    inputs = tomlkit.table(is_super_table=bool(rule.inputs))
-    for role, wanted in rule.inputs.items():
+    table.append("inputs", _inputs_table(rule.inputs))
+    if rule.priors is not None:
+        table.append("priors", _priors_table(rule.priors))
+    return table
+
+
+def _inputs_table(roles: Mapping[str, RoleRule]) -> Table:
+    inputs = tomlkit.table(is_super_table=bool(roles))
+    for role, wanted in roles.items():
         inputs.append(tomlkit.key([role]), _role_table(wanted))
-    table.append("inputs", inputs)
+    return inputs
+
+
+def _priors_table(priors: Priors) -> Table:
+    table = tomlkit.table()
+    for item in fields(priors):
+        value = getattr(priors, item.name)
+        if item.name != "inputs" and value != item.default:
+            table.append(item.name, list(value) if isinstance(value, tuple) else value)
+    if priors.inputs:
+        table.append("inputs", _inputs_table(priors.inputs))
     return table
 
 

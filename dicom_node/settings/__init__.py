@@ -3,13 +3,30 @@
 Times are in seconds unless a name says otherwise. AE titles are VR AE (PS3.5 6.2).
 """
 
+from dicom_node.settings.archives import Archive, Retrieve
+from dicom_node.settings.connections import (
+    AnyAuth,
+    BasicAuth,
+    BearerToken,
+    ClientTlsSettings,
+    OAuth2,
+    WebConnection,
+)
+from dicom_node.settings.destinations import (
+    ArchiveDestination,
+    Confirmation,
+    Destination,
+    DicomDestination,
+    DicomWebDestination,
+    FolderDestination,
+    PatientCheck,
+    QueryPeer,
+)
 from dicom_node.settings.loading import load_settings, parse_settings
 from dicom_node.settings.model import (
-    ANY,
     CompletionSettings,
     ComputeSettings,
     DeliverySettings,
-    Destination,
     Engine,
     LedgerSettings,
     LogSettings,
@@ -17,27 +34,49 @@ from dicom_node.settings.model import (
     ReceptionSettings,
     ResultSettings,
     Settings,
-    SettingValue,
     Source,
     TlsSettings,
 )
+from dicom_node.settings.profiles import DEFAULT_PROFILE, READY, Language, NoticeKind, ResultKind, ResultProfile
+from dicom_node.settings.values import ANY, SettingValue
 
 __all__ = [
     "ANY",
+    "DEFAULT_PROFILE",
+    "READY",
+    "AnyAuth",
+    "Archive",
+    "ArchiveDestination",
+    "BasicAuth",
+    "BearerToken",
+    "ClientTlsSettings",
     "CompletionSettings",
     "ComputeSettings",
+    "Confirmation",
     "DeliverySettings",
     "Destination",
+    "DicomDestination",
+    "DicomWebDestination",
     "Engine",
+    "FolderDestination",
+    "Language",
     "LedgerSettings",
     "LogSettings",
     "NodeSettings",
+    "NoticeKind",
+    "OAuth2",
+    "PatientCheck",
+    "QueryPeer",
     "ReceptionSettings",
+    "ResultKind",
+    "ResultProfile",
     "ResultSettings",
+    "Retrieve",
     "SettingValue",
     "Settings",
     "Source",
     "TlsSettings",
+    "WebConnection",
     "load_settings",
     "parse_settings",
 ]

@@ -1,4 +1,4 @@
-"""Storage Commitment Push Model SCP (PS3.4 Annex J) on one association.
+"""Storage Commitment Push Model (PS3.4 Annex J) on one association: requests to us, and reports on requests of ours.
 
 The N-ACTION is answered 0x0000 once the request is in the ledger. The report follows on the same association if it is
 still open a moment later; else it stays due, and `flow.report_commitments` brings it by an association of our own.
@@ -20,11 +20,19 @@ from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 
-from dicom_node.commitment import REQUEST_ACTION, SOP_CLASS_UID, SOP_INSTANCE_UID, Report, Request, parse_request
+from dicom_node.commitment import (
+    REQUEST_ACTION,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    Report,
+    Request,
+    parse_report,
+    parse_request,
+)
 from dicom_node.entities import Association
 from dicom_node.errors import InvalidArgument, NoSuchAction, NoSuchInstance, ProcessingFailure, Refusal
 from dicom_node.instance_store import InstanceStore
-from dicom_node.ledger import Commitment, Commitments
+from dicom_node.ledger import Commitment, Commitments, Proofs
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +43,8 @@ _BREATH_SECONDS: Final = 0.1
 _SAME_ASSOCIATION_SECONDS: Final = 5.0
 _LEASE_SECONDS: Final = 300.0
 _SETTLE_SECONDS: Final = 5.0
+#: From the first report that a destination has not kept an object until it is sent again.
+_SEND_AGAIN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.2
 _LAST_MESSAGE_ID: Final = 65535
 
@@ -54,6 +64,7 @@ class CommitmentDesk:
     """
 
     commitments: Commitments
+    proofs: Proofs
     store: InstanceStore
     owner: str
     give_up_seconds: float
@@ -76,6 +87,26 @@ class CommitmentDesk:
             raise InvalidArgument("this Transaction UID has been used for other instances")
         log.info("commitment requested", association=association.id, instances=len(request.references))
         return number
+
+    def told(self, event: evt.Event, association: Association) -> None:
+        """Take in what a destination reports on a request of ours (PS3.4 J.3.3).
+
+        Raises
+        ------
+        Refusal
+            With the status to answer.
+        """
+        if event.request.AffectedSOPInstanceUID != SOP_INSTANCE_UID:
+            raise NoSuchInstance("Affected SOP Instance UID is not that of storage commitment")
+        try:
+            report = parse_report(event.event_information)
+        except Refusal:
+            raise
+        except Exception as error:  # boundary: damaged bytes make pydicom raise anything
+            raise InvalidArgument("the Event Information cannot be decoded") from error
+        now = self.clock()
+        known = self.proofs.reported(report, now, now + _SEND_AGAIN_SECONDS)
+        log.info("commitment report taken", association=association.id, instances=known, reason=str(report))
 
     def take(self, number: int) -> Commitment | None:
         """Take a request whose report nobody else is giving."""
@@ -126,6 +157,18 @@ class CommitmentLine:
         else:
             self._start()
         return answer, None
+
+    def told(self, event: evt.Event, association: Association) -> tuple[int, None]:
+        """Answer one N-EVENT-REPORT; the boundary at which every error becomes a status."""
+        try:
+            self._desk.told(event, association)
+        except Refusal as refusal:
+            log.warning("commitment report refused", association=association.id, reason=str(refusal))
+            return refusal.status, None
+        except Exception:  # boundary: the destination may report again
+            log.exception("commitment report not noted", association=association.id)
+            return ProcessingFailure.status, None
+        return _SUCCESS, None
 
     def ended(self) -> None:
         """Stop reporting: the association is over."""

@@ -101,6 +101,7 @@ class Session:
         if reception.desk is not None:
             self._commitment = desk_line = CommitmentLine(self.peer, reception.desk)
             self.peer.bind(evt.EVT_N_ACTION, lambda event: desk_line.asked(event, self._association))
+            self.peer.bind(evt.EVT_N_EVENT_REPORT, lambda event: desk_line.told(event, self._association))
         self._thread = threading.Thread(target=self._run, name="storage-scp-association")
 
     def start(self) -> None:

@@ -76,7 +76,7 @@ def receive(
     ledger = open_ledger(setup.ledger_url, create=False)
     store = InstanceStore(setup.store, setup.floor)
     mark = f"{os.getpid():x}-"
-    desk = CommitmentDesk(ledger.commitments, store, setup.owner, setup.give_up_seconds, time.time)
+    desk = CommitmentDesk(ledger.commitments, ledger.proofs, store, setup.owner, setup.give_up_seconds, time.time)
     sources, note_records = setup.sources, ledger.records.note_all
     needs = reception(
         setup.settings,

@@ -22,7 +22,7 @@ from dicom_node.demo.measured import volumes
 from dicom_node.demo.pacs import OrthancPacs
 from dicom_node.geometry import SourceSeries, read_series
 from dicom_node.ledger import Ledger
-from dicom_node.lifecycle import DeliveryState, StudyState
+from dicom_node.lifecycle import ARRIVED, StudyState
 from pipelines.brain_extraction import BrainExtraction
 from tests.acceptance import validators
 
@@ -119,7 +119,7 @@ def _settled(ledger: Ledger, study: str) -> bool:
     revisions = ledger.studies.revisions(study)
     deliveries = ledger.deliveries.of_study(study)
     routed = bool(revisions) and revisions[-1].state is StudyState.ROUTED
-    return routed and bool(deliveries) and all(one.state is DeliveryState.DELIVERED for one in deliveries)
+    return routed and bool(deliveries) and all(one.state in ARRIVED for one in deliveries)
 
 
 def _head(pacs: OrthancPacs, study: str, pushed: tuple[Path, ...], folder: Path) -> Head:

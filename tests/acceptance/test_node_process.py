@@ -148,7 +148,7 @@ def test_a_held_job_runs_again_when_asked_for(house: House, tmp_path: Path) -> N
 
 
 def test_a_refused_sop_class_is_held_and_the_rest_delivered(house: House, tmp_path: Path) -> None:
-    """A PACS without segmentations gets the SR; the SEG is HELD in words that its administrator understands."""
+    """A PACS without segmentations and pictures gets the SR; the SEG is HELD in words for its administrator."""
     study = write_study(tmp_path, "choosy")
     house.push(tmp_path)
     house.delivered(study, 1)
@@ -159,8 +159,10 @@ def test_a_refused_sop_class_is_held_and_the_rest_delivered(house: House, tmp_pa
     checked = house.run("check", "--json")
     assert checked.exit_code == 1  # AWAY is away, CHOOSY is choosy
     told = {each["name"]: each for each in json.loads(checked.stdout)["destinations"]}
-    assert told["choosy"]["accepts"] == {"Segmentation Storage": False, "Comprehensive 3D SR Storage": True}
-    assert told["pacs"]["accepts"] == {"Segmentation Storage": True, "Comprehensive 3D SR Storage": True}
+    assert told["choosy"]["accepts"]["Segmentation Storage"] is False
+    assert told["choosy"]["accepts"]["Comprehensive 3D SR Storage"] is True
+    assert told["choosy"]["loses"][0].startswith("SEG: Segmentation Storage is not accepted, so such results")
+    assert (told["pacs"]["loses"], told["pacs"]["takes_all"]) == ([], True)
     assert not told["away"]["answers"]
     assert "does not answer" in told["away"]["reason"]
 

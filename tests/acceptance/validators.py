@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 PIXELMED: Final = Path("/usr/share/java/pixelmed.jar")
 #: Three limits of the JDK's XPath, too low for the validator's templates.
 _NO_XPATH_LIMITS: Final = tuple(f"-Djdk.xml.xpath{limit}Limit=0" for limit in ("ExprOp", "TotalOp", "ExprGrp"))
-_SECONDS: Final = 180
+_SECONDS: Final = 600
 
 
 class Messages(NamedTuple):
@@ -92,17 +92,58 @@ def segment_volumes(path: Path, folder: Path) -> list[PatientVolume]:
     return [_read_nrrd(file) for file in files]
 
 
+def label_volumes(path: Path, folder: Path) -> dict[int, PatientVolume]:
+    """Return every segment of a SEG in either form by its number, as dcmqi merges them; writes to a folder.
+
+    Only for segments that do not overlap.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [_tool("segimage2itkimage", "the Python package dcmqi"), "--inputDICOM", path, "--mergeSegments"]
+    _run([*command, "--outputDirectory", folder, "--prefix", "labels"], must_succeed=True)
+    (file,) = folder.glob("labels*.nrrd")
+    values, affine = _nrrd(file)
+    return {int(number): PatientVolume(values == number, affine) for number in np.unique(values) if number}
+
+
+class NumberVolume(NamedTuple):
+    """Numbers in patient space.
+
+    Parameters
+    ----------
+    values : float32 array, any three axes
+    affine : float64, 4 x 4, index to LPS mm
+    """
+
+    values: NDArray[np.float32]
+    affine: NDArray[np.float64]
+
+
+def number_volume(path: Path, folder: Path) -> tuple[NumberVolume, dict[str, Any]]:
+    """Return a Parametric Map, and what it is of, as dcmqi's `paramap2itkimage` reads it; writes to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [_tool("paramap2itkimage", "the Python package dcmqi"), "--inputDICOM", path]
+    _run([*command, "--outputDirectory", folder, "--prefix", "map"], must_succeed=True)
+    values, affine = _nrrd(folder / "map-pmap.nrrd")
+    return NumberVolume(values, affine), json.loads((folder / "map-meta.json").read_text())
+
+
 def _read_nrrd(path: Path) -> PatientVolume:
+    values, affine = _nrrd(path)
+    return PatientVolume(values > 0, affine)
+
+
+def _nrrd(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return the values, and the affine from index to LPS mm."""
     head, _, data = path.read_bytes().partition(b"\n\n")
     fields = dict(re.findall(r"^([\w ]+): (.*)$", head.decode(), flags=re.MULTILINE))
     assert (fields["space"], fields["encoding"]) == ("left-posterior-superior", "gzip"), fields
-    types = {"short": "<i2", "unsigned short": "<u2", "unsigned char": "u1", "uchar": "u1"}
+    types = {"short": "<i2", "unsigned short": "<u2", "unsigned char": "u1", "uchar": "u1", "float": "<f4"}
     sizes = [int(size) for size in fields["sizes"].split()]
     values = np.frombuffer(gzip.decompress(data), dtype=types[fields["type"]]).reshape(sizes, order="F")
     affine = np.eye(4)
     affine[:3, :3] = np.array([_vector(text) for text in fields["space directions"].split()]).T
     affine[:3, 3] = _vector(fields["space origin"])
-    return PatientVolume(values > 0, affine)
+    return values, affine
 
 
 def _vector(text: str) -> list[float]:

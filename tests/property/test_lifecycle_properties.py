@@ -12,6 +12,8 @@ from dicom_node.lifecycle import (
     DeliveryEvent,
     DeliveryState,
     Event,
+    FetchEvent,
+    FetchState,
     JobEvent,
     JobState,
     State,
@@ -25,11 +27,12 @@ _MACHINES: list[tuple[type[Enum], type[Enum]]] = [
     (StudyState, StudyEvent),
     (JobState, JobEvent),
     (DeliveryState, DeliveryEvent),
+    (FetchState, FetchEvent),
 ]
 _STATES = [state for states, _ in _MACHINES for state in states]
 _EVENTS = [event for _, events in _MACHINES for event in events]
 #: States that nothing leaves: there the journey ends.
-_ENDS = ["ROUTED", "DONE", "DELIVERED"]
+_ENDS = ["ROUTED", "DONE", "CONFIRMED", "DONE", "GIVEN_UP"]
 
 
 def _follows(state: State, event: Event) -> State | None:

@@ -3,17 +3,18 @@
 from io import BytesIO
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from scipy import ndimage
 
+from dicom_node.contract import LabelMask, Segment
 from dicom_node.geometry import SourceSeries
 from dicom_node.results import build, check, encode
 from dicom_node.results.outline import FEWEST_POINTS, MOST_POINTS, outlines
-from tests.results_cases import ROLE, findings, run_context, segment, source_series
+from tests.results_cases import ANATOMY, BRAIN, ROLE, findings, profile, run_context, segment, source_series
 
 Mask = NDArray[np.bool_]
 
@@ -78,12 +79,59 @@ def test_every_voxel_lies_on_its_source_voxel(case: tuple[SourceSeries, Mask]) -
     assert np.abs(points - expected).max() < 1e-3
 
 
+@st.composite
+def labelled(draw: st.DrawFn) -> tuple[SourceSeries, NDArray[np.uint8]]:
+    source, mask = draw(cases())
+    return source, np.where(mask, draw(arrays.arrays(np.uint8, mask.shape, elements=st.integers(0, 3))), 0)
+
+
+@SLOW
+@given(labelled(), st.sampled_from(["binary", "labelmap"]), st.booleans(), st.sampled_from(["explicit", "implicit"]))
+def test_every_label_is_read_where_it_was_found(
+    case: tuple[SourceSeries, NDArray[np.uint8]], form: str, empty_frames: bool, transfer_syntax: str
+) -> None:
+    """Either form, read with pydicom alone, has on each source image exactly the labels that were found there."""
+    source, labels = case
+    assume(labels.any())
+    segments = [Segment(f"{n}", LabelMask(labels, n), ANATOMY, BRAIN, (50.0, 0.0, 0.0)) for n in (1, 2, 3)]
+    run = run_context(profile=profile(segmentation=form, empty_frames=empty_frames, transfer_syntax=transfer_syntax))
+    objects = build(findings(*segments), {ROLE: source}, run)
+    check(objects, {ROLE: source})
+    seg = dcmread(BytesIO(encode(objects[0])))
+    assert seg.SegmentationType == form.upper()
+    # segments without a voxel are left out, so numbers are not labels
+    labels_of = {item.SegmentNumber: int(item.SegmentLabel) for item in seg.SegmentSequence if item.SegmentNumber}
+    read = np.zeros_like(labels)
+    for pixels, groups in zip(
+        seg.pixel_array.reshape(-1, *labels.shape[1:]), seg.PerFrameFunctionalGroupsSequence, strict=True
+    ):
+        (index,) = [i for i in range(len(labels)) if image_of(source, i) == named(groups)]
+        only = groups.get("SegmentIdentificationSequence")
+        numbers = [only[0].ReferencedSegmentNumber] if only else labels_of
+        for number in numbers:
+            read[index][pixels == (1 if only else number)] = labels_of[number]
+    assert np.array_equal(read, labels)
+
+
+def image_of(source: SourceSeries, index: int) -> tuple[str, int | None]:
+    """Return UID and, of a multi-frame image, frame number of a slice."""
+    frame = source.frames[index]
+    image = source.datasets[frame.dataset]
+    return image.SOPInstanceUID, frame.frame if "NumberOfFrames" in image else None
+
+
+def named(groups: Dataset) -> tuple[str, int | None]:
+    """Return UID and, if there is one, frame number of the source image that a frame names."""
+    reference = groups.DerivationImageSequence[0].SourceImageSequence[0]
+    return reference.ReferencedSOPInstanceUID, reference.get("ReferencedFrameNumber")
+
+
 @SLOW
 @given(cases(), st.booleans())
 def test_the_same_job_gives_the_same_bytes(case: tuple[SourceSeries, Mask], empty_frames: bool) -> None:
     """Built twice from the same findings, files are identical: sending again is harmless."""
     source, mask = case
-    run = run_context(empty_frames=empty_frames)
+    run = run_context(profile=profile(empty_frames=empty_frames))
     first, again = (
         [encode(each) for each in build(findings(segment(mask=mask)), {ROLE: source}, run)] for _ in range(2)
     )

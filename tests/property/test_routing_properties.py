@@ -17,6 +17,7 @@ from dicom_node.routing import (
     OneOf,
     Outcome,
     Priority,
+    Priors,
     Range,
     RankBy,
     ReceivedHeader,
@@ -73,6 +74,15 @@ _WHERE = st.one_of(
 _WHERES = st.lists(_WHERE, min_size=1, max_size=3, unique_by=lambda where: where.keyword).map(tuple)
 _RANKS = st.lists(st.builds(RankBy, _NUMBER_KEYWORDS, st.booleans()), max_size=2).map(tuple)
 _ROLES = st.one_of(st.builds(RoleRule, _WHERES), st.builds(RoleRule, _WHERES, _RANKS))
+_PRIORS = st.builds(
+    Priors,
+    archive=_NAMES,
+    at_most=st.integers(1, 100),
+    not_older_than_years=st.integers(1, 150),
+    same=st.lists(st.sampled_from(["Modality", "BodyPartExamined", "ProtocolName"]), unique=True).map(tuple),
+    time_limit_seconds=st.one_of(st.integers(1, 86400), st.floats(1, 86400)),
+    inputs=st.dictionaries(_TEXTS, _ROLES, max_size=2),
+)
 _RULES = st.builds(
     Rule,
     name=_NAMES,
@@ -86,6 +96,7 @@ _RULES = st.builds(
     priority=st.sampled_from(Priority),
     late_images=st.sampled_from(LateImages),
     fallback=st.booleans(),
+    priors=st.one_of(st.none(), _PRIORS),
 )
 _RULE_SETS = st.lists(_RULES, max_size=3, unique_by=lambda rule: rule.name).map(lambda rules: RuleSet(tuple(rules)))
 

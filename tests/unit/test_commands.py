@@ -17,7 +17,7 @@ from dicom_node import __version__
 from dicom_node.__main__ import app
 from dicom_node.ledger import Ledger, open_ledger
 from dicom_node.lifecycle import DeliveryState, JobState
-from tests.ledger_cases import NOW, STUDY, finished, queued, running
+from tests.ledger_cases import NOW, STUDY, finished, made, queued, running
 from tests.study_cases import PATIENT, write_study
 
 _SETTINGS = """
@@ -33,6 +33,22 @@ ae_title = "PACS"
 host = "127.0.0.1"
 port = 1
 timeout_seconds = 2
+"""
+_SHARE = """
+[[destination]]
+name = "pacs"
+protocol = "folder"
+path = "share"
+"""
+_WEB = """
+[[destination]]
+name = "pacs"
+protocol = "dicomweb"
+url = "http://127.0.0.1:1/studies"
+timeout_seconds = 2
+[destination.auth]
+user = "node"
+password_file = "password"
 """
 _RULES = """
 [[rule]]
@@ -202,6 +218,34 @@ def test_status_shows_what_is_held(config: Path, ledger: Ledger) -> None:
     assert "0xC000" in held.stdout
 
 
+def test_status_says_how_far_a_study_is(config: Path, ledger: Ledger) -> None:
+    """Waiting, then delivered when every result is stored, confirmed when every one is proven, held if one is."""
+
+    def results() -> list[str]:
+        told = json.loads(_run("status", "--config", config, "--json").stdout)
+        return [each["results"] for each in told["studies"] if each["study"] == STUDY]
+
+    queued(ledger, study="4.5.6")
+    (other,) = ledger.jobs.claim("node1", NOW, NOW + 60, 1)
+    ledger.jobs.fail(other, "no", NOW, None)
+    queued(ledger)
+    assert results() == ["being made"]
+    ledger.jobs.finish(ledger.jobs.claim("node1", NOW, NOW + 60, 1)[0], made(), {}, NOW, NOW + 600)
+    assert results() == ["waiting"]
+    seg, sr = ledger.deliveries.start("pacs", "node1", NOW, NOW + 60, 9)
+    ledger.deliveries.accept(seg, 0, "", NOW, NOW)
+    assert results() == ["waiting"]
+    ledger.deliveries.accept(sr, 0, "", NOW, NOW)
+    assert results() == ["delivered"]
+    ledger.proofs.confirm([seg], "C-FIND", NOW)
+    assert results() == ["delivered"]
+    ledger.proofs.confirm([sr], "C-FIND", NOW)
+    assert results() == ["confirmed"]
+    table = _run("status", "--config", config).stdout
+    assert "confirmed" in table
+    assert "held" in table
+
+
 def test_status_lists_who_was_refused(config: Path, ledger: Ledger) -> None:
     """Each with its reason, how often, and when last; the latest first."""
     for second in range(3):
@@ -259,7 +303,7 @@ def test_retry_and_cancel_of_deliveries(config: Path, ledger: Ledger) -> None:
     again = ledger.deliveries.get(seg.id)
     assert again is not None
     assert again.state is DeliveryState.WAITING
-    assert again.give_up_at - again.not_before == pytest.approx(7 * 86400)
+    assert again.give_up_at - again.not_before == pytest.approx(14 * 86400)
 
 
 def test_process_makes_files(tmp_path: Path) -> None:
@@ -332,6 +376,38 @@ def test_send_one_file(config: Path, tmp_path: Path) -> None:
     write_study(tmp_path / "in", slices=2)
     result = _run("send", tmp_path / "in" / "0000.dcm", "--to", "pacs", "--config", config, "--json")
     assert len(json.loads(result.stdout)) == 1
+
+
+def test_check_and_send_with_a_folder(config: Path, tmp_path: Path) -> None:
+    """A folder as destination: it answers while it is there, takes every result, and gets whole files."""
+    share = tmp_path / "share"
+    config.write_text(_SETTINGS.split("[[destination]]", maxsplit=1)[0] + _SHARE)
+    away = json.loads(_run("check", "--config", config, "--json").stdout)["destinations"][0]
+    assert (away["answers"], "is the share mounted" in away["reason"]) == (False, True)
+    share.mkdir()
+    result = _run("check", "--config", config, "--json")
+    (told,) = json.loads(result.stdout)["destinations"]
+    assert (result.exit_code, told["peer"], told["answers"], set(told["accepts"].values())) == (
+        0,
+        str(share),
+        True,
+        {True},
+    )
+    study = write_study(tmp_path / "in", slices=2)
+    assert _run("send", tmp_path / "in", "--to", "pacs", "--config", config).exit_code == 0
+    sent = sorted(path.read_bytes() for path in (share / study).rglob("*.dcm"))
+    assert sent == sorted(path.read_bytes() for path in (tmp_path / "in").rglob("*.dcm"))
+
+
+def test_check_does_not_know_what_a_web_server_takes(config: Path) -> None:
+    """A DICOMweb server that is away is told as any other; its secret is on no screen."""
+    (config.parent / "password").write_text("geheim")
+    config.write_text(_SETTINGS.split("[[destination]]", maxsplit=1)[0] + _WEB)
+    result = _run("check", "--config", config)
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:1/studies" in result.stdout
+    assert "firewall" in result.stdout
+    assert "geheim" not in result.output
 
 
 def test_a_data_folder_of_any_name(tmp_path: Path) -> None:

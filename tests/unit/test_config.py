@@ -9,7 +9,19 @@ import pytest
 from pydantic import BaseModel
 
 from dicom_node.routing import parse_rules
-from dicom_node.settings import Settings, load_settings, parse_settings
+from dicom_node.settings import (
+    BasicAuth,
+    BearerToken,
+    ClientTlsSettings,
+    DicomDestination,
+    DicomWebDestination,
+    FolderDestination,
+    OAuth2,
+    Settings,
+    load_settings,
+    parse_settings,
+)
+from dicom_node.settings.destinations import PROTOCOLS
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
 _ROLES = {"brain_extraction": ("t1",)}
@@ -39,6 +51,7 @@ def test_node_toml_works_on_loopback() -> None:
     assert settings.sources[0].ae_titles == ("*",)
     assert settings.sources[0].addresses == ("127.0.0.1", "::1")
     pacs = settings.destinations[0]
+    assert isinstance(pacs, DicomDestination)
     assert (pacs.name, pacs.ae_title, pacs.host, pacs.port) == ("pacs", "ORTHANC", "127.0.0.1", 4242)
     assert settings.node.rules == _CONFIG / "rules.toml"
 
@@ -51,12 +64,27 @@ def _keys(model: type[BaseModel]) -> set[str]:
 def test_node_toml_shows_every_setting(section: str) -> None:
     """An administrator finds each setting in the file, with its comment, in force or as an example."""
     table: Any = tomllib.loads(_uncommented((_CONFIG / "node.toml").read_text()).replace('url = ""\n', ""))
-    name = section.removesuffix("s") if section in ("sources", "destinations") else section
+    name = section.removesuffix("s") if section in ("sources", "destinations", "archives", "profiles") else section
     shown = table[name]
     keys = {key for entry in (shown if isinstance(shown, list) else [shown]) for key in entry}
     annotation = Settings.model_fields[section].annotation
+    if section == "destinations":
+        assert keys == {key for model in PROTOCOLS.values() for key in _keys(model)}
+        return
     model = annotation.__args__[0] if isinstance(shown, list) else annotation
     assert keys == _keys(model)
+
+
+@pytest.mark.parametrize(
+    ("table", "models"),
+    [("tls", [ClientTlsSettings]), ("auth", [BasicAuth, OAuth2, BearerToken])],
+    ids=["tls", "auth"],
+)
+def test_node_toml_shows_every_setting_of_a_connection(table: str, models: list[type[BaseModel]]) -> None:
+    """The tables within a [[destination]] or [[archive]], which are the same, are shown whole, too."""
+    shown = tomllib.loads(_uncommented((_CONFIG / "node.toml").read_text()).replace('url = ""\n', ""))
+    keys = {key for entry in shown["destination"] + shown["archive"] for key in entry.get(table, {})}
+    assert keys == {key for model in models for key in _keys(model)}
 
 
 def test_the_examples_of_node_toml_are_valid() -> None:
@@ -64,7 +92,14 @@ def test_the_examples_of_node_toml_are_valid() -> None:
     text = _uncommented((_CONFIG / "node.toml").read_text()).replace('url = ""\n', "")
     settings = parse_settings(text, "node.toml")
     assert len(settings.sources) == 2
-    assert len(settings.destinations) == 2
+    protocols = [(each.name, type(each)) for each in settings.destinations]
+    assert protocols == [
+        ("pacs", DicomDestination),
+        ("research archive", DicomDestination),
+        ("cloud archive", DicomWebDestination),
+        ("second cloud archive", DicomWebDestination),
+        ("share", FolderDestination),
+    ]
     assert settings.ledger.url.startswith("postgresql")
 
 

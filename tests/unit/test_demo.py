@@ -112,6 +112,7 @@ def _delivery(state: DeliveryState, at: float | None, reason: str = "") -> Deliv
         sop_class_uid="1.2.840.10008.5.1.4.1.1.66.4",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         study_instance_uid="1.2",
+        series_instance_uid="1.2.1",
         kind="SEG",
         path="results/1.dcm",
         job_id=1,
@@ -124,6 +125,11 @@ def _delivery(state: DeliveryState, at: float | None, reason: str = "") -> Deliv
         not_before=110.0,
         give_up_at=1e9,
         delivered_at=at,
+        proof="",
+        proof_attempts=0,
+        proven_at=None,
+        transaction_uid=None,
+        resends=0,
     )
 
 

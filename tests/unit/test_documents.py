@@ -18,10 +18,13 @@ from pydicom.uid import UID
 
 import dicom_node
 from dicom_node.__main__ import app
+from dicom_node.delivering import Delivering
+from dicom_node.fetching import Fetching
 from dicom_node.flow import Flow
-from dicom_node.lifecycle import DeliveryState, JobState, StudyState
+from dicom_node.lifecycle import DeliveryState, FetchState, JobState, StudyState
 from dicom_node.routing import parse_rules
 from dicom_node.settings import Settings, load_settings, parse_settings
+from dicom_node.settings.destinations import PROTOCOLS
 from tests.results_cases import source_series
 from tests.test_architecture import FLOORS
 
@@ -33,7 +36,8 @@ _ROLES: Final = {"brain_extraction": ("t1",)}
 _ELSEWHERE: Final = frozenset(
     {
         *("var/node", "store/instances", "store/results", "store/quarantine", "store/incoming", "store/journal"),
-        *("quarantine/", "incoming/", "demo-out/", ".venv/bin", ".venv/bin/pip", ".venv/bin/dicom-node"),
+        *("quarantine/", "incoming/", "demo-out/", "viewers-out/", ".cache/"),
+        *(".venv/bin", ".venv/bin/pip", ".venv/bin/dicom-node"),
         *("data/", "models/"),
     }
 )
@@ -128,14 +132,14 @@ def test_rules_shown_in_the_readme_are_right() -> None:
 def test_settings_named_in_the_readme_exist() -> None:
     """A name with an underscore in backticks is a setting, or a name that the node prints itself."""
     sections = [field.annotation for field in Settings.model_fields.values()]
-    models = [getattr(section, "__args__", (section,))[0] for section in sections]
+    models = [*(getattr(section, "__args__", (section,))[0] for section in sections), *PROTOCOLS.values()]
     known = {key for model in models for key in getattr(model, "model_fields", {})} | set(_ROLES)
     named = {text.split(" = ")[0] for text in _quoted("README.md")}
     words = {text for text in named if re.fullmatch(r"[a-z]+(_[a-z]+)+", text)}
     assert len(words) >= 3
     assert words <= known
     tables = {text.strip("[]") for text in _quoted("README.md") if re.fullmatch(r"\[+[a-z]+\]+", text)}
-    assert tables <= {*Settings.model_fields, "source", "destination"}
+    assert tables <= {*Settings.model_fields, "source", "destination", "archive"}
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS)
@@ -175,11 +179,12 @@ def test_the_journey_names_stages_and_states_that_exist() -> None:
     """A stage that is called otherwise, or a state that no row can have, is a line to correct."""
     text = _text("ARCHITECTURE.md")
     journey = text[text.index("## The journey") : text.index("## Invariants")]
-    stages = set(re.findall(r"`Flow\.(\w+)`", journey))
-    assert len(stages) >= 5
-    assert [stage for stage in stages if not callable(getattr(Flow, stage, None))] == []
-    states = {str(state) for machine in (StudyState, JobState, DeliveryState) for state in machine}
-    assert set(re.findall(r"\*(\w+)\*", journey)) <= states
+    for owner, fewest in ((Flow, 5), (Delivering, 2), (Fetching, 1)):
+        stages = set(re.findall(rf"`{owner.__name__}\.(\w+)`", journey))
+        assert len(stages) >= fewest
+        assert [stage for stage in stages if not callable(getattr(owner, stage, None))] == []
+    states = {str(state) for machine in (StudyState, JobState, DeliveryState, FetchState) for state in machine}
+    assert set(re.findall(r"\*(\w[\w ]*)\*", journey)) <= states
 
 
 def test_downloads_are_stated_as_they_are_pinned() -> None:

@@ -1,7 +1,7 @@
 """The stages of the journey on a real ledger and a real store, with a clock that is moved by hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import pytest
 from dicom_node.compute import Ended
 from dicom_node.entities import Association, AssociationEnd
 from dicom_node.errors import ComputeUnavailable, Failure, PipelineRefused, WorkerDied
-from dicom_node.flow import LEASE_SECONDS, Flow, Rules, run_order
+from dicom_node.flow import Flow, Rules, run_order
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Job, Ledger
-from dicom_node.lifecycle import DeliveryState, JobState, StudyState
+from dicom_node.lifecycle import LEASE_SECONDS, DeliveryState, JobState, StudyState
+from dicom_node.results import Predecessor
 from dicom_node.routing import parse_rules
-from dicom_node.settings import ComputeSettings, Destination, Settings
+from dicom_node.settings import ComputeSettings, DicomDestination, NoticeKind, ResultProfile, Settings
 from dicom_node.study_folder import one_study
 from dicom_node.task import Answer, Order
 from tests.ledger_cases import NOW, SCANNER, STUDY, arrive, complete, finished, image, made, new_job
@@ -112,7 +113,7 @@ def journey(tmp_path: Path, ledger: Ledger) -> Journey:
     """Give a flow whose rule wants every MR series."""
     settings = Settings(
         compute=ComputeSettings(attempts=2, retry_wait_seconds=10),
-        destinations=(Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),),
+        destinations=(DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),),
         pipelines={"example": {"factor": 1, "for_all": True}},
     )
     hands, rules = Hands(), [_RULE.format(name="rule", extra="[rule.settings]\nfactor = 2")]
@@ -206,6 +207,25 @@ def test_the_order_holds_all_that_decides(journey: Journey, tmp_path: Path) -> N
     assert set(order.inputs["t1"]) == set(one_study(tmp_path / "a").instances.values())
 
 
+def test_a_later_revision_knows_the_report_that_it_supersedes(journey: Journey, tmp_path: Path) -> None:
+    """Late images: the order names the report on the earlier ones; the first order names none."""
+    job = _started(journey, tmp_path / "a")
+    assert journey.hands.taken[job.id].products[0].predecessor is None
+    _, report = made(job.study_instance_uid)
+    journey.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
+    journey.flow.collect()
+    write_study(tmp_path / "b", slices=5, study=job.study_instance_uid)
+    arrive(journey.ledger, *one_study(tmp_path / "b").instances.values(), at=journey.now)
+    journey.now += 31
+    journey.tick()
+    (order,) = journey.hands.taken.values()
+    (product,) = order.products
+    assert product.destinations == ("pacs",)
+    assert product.predecessor == Predecessor(
+        report.study_instance_uid, report.series_instance_uid, report.sop_class_uid, report.sop_instance_uid
+    )
+
+
 def test_no_more_jobs_than_free_workers(journey: Journey, tmp_path: Path) -> None:
     """The ledger keeps the queue, so the most urgent always goes first."""
     journey.rules[:] = [
@@ -227,7 +247,7 @@ def test_a_finished_job_becomes_deliveries(journey: Journey, tmp_path: Path) -> 
     assert (journey.job().state, journey.job().reason) == (JobState.DONE, "Seen. Twice.")
     deliveries = journey.ledger.deliveries.of_job(job.id)
     assert [each.kind for each in deliveries] == ["SEG", "SR"]
-    assert all(each.give_up_at == journey.now + 7 * 86400 for each in deliveries)
+    assert all(each.give_up_at == journey.now + 14 * 86400 for each in deliveries)
 
 
 def test_a_retryable_failure_is_tried_again_and_held_in_the_end(journey: Journey, tmp_path: Path) -> None:
@@ -249,6 +269,41 @@ def test_a_failure_that_will_not_pass_is_held_at_once(journey: Journey, tmp_path
     journey.hands.end(job, value=Answer(failure=PipelineRefused("too dark")))
     journey.flow.collect()
     assert (journey.job().state, journey.job().reason) == (JobState.HELD, "too dark")
+
+
+def test_a_notice_is_delivered_though_the_job_is_held(journey: Journey, tmp_path: Path) -> None:
+    """HELD with its reason, and what says so waits for those who want to know."""
+    job = _started(journey, tmp_path / "a")
+    _, notice = made(job.study_instance_uid)
+    answer = Answer(made=(notice,), recipients={notice.sop_instance_uid: ("pacs",)}, failure=PipelineRefused("dark"))
+    journey.hands.end(job, value=answer)
+    journey.flow.collect()
+    assert (journey.job().state, journey.job().reason) == (JobState.HELD, "dark")
+    (delivery,) = journey.ledger.deliveries.of_job(job.id)
+    assert (delivery.kind, delivery.state) == ("SR", DeliveryState.WAITING)
+    assert delivery.give_up_at == journey.now + 14 * 86400
+
+
+def test_notices_are_ordered_for_those_who_want_them(journey: Journey, tmp_path: Path) -> None:
+    """One product for each form, though the objects of a result are the same for all three destinations."""
+    forms = (("a", "told"), ("b", "default"), ("c", "drawn"), ("d", "told"))
+    journey.flow._settings = Settings(
+        destinations=tuple(
+            DicomDestination(name=name, ae_title="PACS", host="127.0.0.1", port=104, profile=profile)
+            for name, profile in forms
+        ),
+        profiles=(
+            ResultProfile(name="told", not_run=NoticeKind.REPORT),
+            ResultProfile(name="drawn", not_run=NoticeKind.PICTURE),
+        ),
+    )
+    job = replace(_started(journey, tmp_path / "a"), destinations=("a", "b", "c", "d"))
+    order = journey.flow._order(job)
+    assert [product.destinations for product in order.products] == [("a", "b", "c", "d")]
+    assert [(product.profile.not_run, product.destinations) for product in order.notices] == [
+        (NoticeKind.REPORT, ("a", "d")),
+        (NoticeKind.PICTURE, ("c",)),
+    ]
 
 
 def test_a_missing_engine_is_waited_for_without_end(journey: Journey, tmp_path: Path) -> None:
@@ -310,6 +365,19 @@ def test_a_living_node_keeps_its_jobs(journey: Journey, tmp_path: Path) -> None:
     assert journey.ledger.jobs.still_running("node1") == {job.id}
 
 
+def test_a_living_node_keeps_what_it_is_sending(journey: Journey) -> None:
+    """An object may take a slow line longer than any lease: it is not taken for lost, and so not sent twice."""
+    finished(journey.ledger)
+    journey.ledger.deliveries.start("pacs", "node1", journey.now, journey.now + LEASE_SECONDS, 50)
+    for _ in range(20):
+        journey.now += LEASE_SECONDS / 6
+        journey.flow.keep_leases()
+    assert {each.state for each in journey.ledger.deliveries.of_study(STUDY)} == {DeliveryState.SENDING}
+    journey.ledger.deliveries.renew("node1", journey.now - 1)
+    journey.ledger.deliveries.take_back("node2", journey.now, starting=False)
+    assert {each.state for each in journey.ledger.deliveries.of_study(STUDY)} == {DeliveryState.WAITING}
+
+
 def test_a_start_takes_back_what_was_under_way(journey: Journey, tmp_path: Path) -> None:
     """Running is queued again, sending waits again, open associations are lost."""
     job = _started(journey, tmp_path / "a")
@@ -338,11 +406,3 @@ def test_the_rules_in_force_decide(journey: Journey, tmp_path: Path) -> None:
     journey.rules.append(_RULE.format(name="just now", extra=""))
     journey.flow.route()
     assert journey.job().rule == "just now"
-
-
-@pytest.mark.parametrize(("attempts", "least", "most"), [(1, 22.5, 37.5), (3, 90, 150), (40, 2700, 4500)])
-def test_waits_grow_and_are_spread(journey: Journey, attempts: int, least: float, most: float) -> None:
-    """30 s, 60 s, 120 s ... up to an hour, each a quarter more or less."""
-    waits = [journey.flow._wait(attempts) for _ in range(50)]
-    assert least <= min(waits) < max(waits) <= most
-    assert len(set(waits)) > 10

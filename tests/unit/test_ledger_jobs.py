@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import Job, Ledger, NewJob
 from dicom_node.ledger.jobs import INTERRUPTIONS_ALLOWED
 from dicom_node.lifecycle import DeliveryState, JobState
-from tests.ledger_cases import NOW, STUDY, finished, made, new_job, queued, running
+from tests.ledger_cases import NOW, STUDY, arrive, complete, finished, image, made, new_job, queued, running
 
 
 def _state(ledger: Ledger, job_id: int) -> JobState:
@@ -86,6 +86,46 @@ def test_a_failure_for_good_is_held_with_its_reason(ledger: Ledger) -> None:
     (held,) = ledger.jobs.latest(1, state=JobState.HELD)
     assert (held.reason, held.ended_at) == ("too few slices", NOW)
     assert ledger.events(job=job.id)[-1][1:] == ("job held", "too few slices")
+
+
+def test_a_refusal_and_its_notice_are_known_at_once(ledger: Ledger) -> None:
+    """HELD with its reason, and in the same transaction the notice is known and waits for those who want it."""
+    queued(ledger, new_job(destinations=("pacs", "archive")))
+    job = running(ledger)
+    _, notice = made()
+    recipients = {notice.sop_instance_uid: ("archive",)}
+    assert ledger.jobs.fail(job, "too few slices", NOW, None, (notice,), recipients=recipients, give_up_at=NOW + 9)
+    assert _state(ledger, job.id) is JobState.HELD
+    assert ledger.jobs.results(job.id) == [notice]
+    (delivery,) = ledger.deliveries.of_job(job.id)
+    assert (delivery.destination, delivery.state, delivery.give_up_at) == ("archive", DeliveryState.WAITING, NOW + 9)
+    assert [event[1:] for event in ledger.events(job=job.id)][-2:] == [
+        ("job held", "too few slices"),
+        ("notice made", "SR made, which says so"),
+    ]
+
+
+def test_a_refusal_again_makes_no_second_notice(ledger: Ledger) -> None:
+    """A person asks again, and the images are refused again: the notice that is known is not sent twice."""
+    queued(ledger)
+    _, notice = made()
+    for attempt in range(2):
+        assert ledger.jobs.fail(
+            running(ledger, at=NOW + attempt), "no", NOW + attempt, None, (notice,), give_up_at=NOW
+        )
+        assert ledger.jobs.retry(1, NOW + attempt)
+    assert len(ledger.deliveries.of_study(STUDY)) == 1
+
+
+def test_a_failure_for_now_tells_nobody(ledger: Ledger) -> None:
+    """A job that will be tried again has not failed yet; neither has one that somebody cancelled meanwhile."""
+    queued(ledger)
+    job = running(ledger)
+    assert ledger.jobs.fail(job, "no worker", NOW, NOW + 10, made(), give_up_at=NOW)
+    job = running(ledger, at=NOW + 10)
+    assert ledger.jobs.cancel(job.id, NOW + 11)
+    assert not ledger.jobs.fail(job, "late", NOW + 12, None, made(), give_up_at=NOW)
+    assert ledger.deliveries.of_study(STUDY) == []
 
 
 @pytest.mark.parametrize("first", ["fail", "cancel"])
@@ -167,3 +207,61 @@ def test_progress_is_of_a_running_job_only(ledger: Ledger) -> None:
     seen = ledger.jobs.get(job.id)
     assert seen is not None
     assert seen.progress == 0.5
+
+
+def later(ledger: Ledger, number: int, *wanted: NewJob) -> Job:
+    """Receive another image of the study, and claim the job of its next revision."""
+    arrive(ledger, image(number), at=NOW)
+    revision = complete(ledger)
+    assert ledger.studies.record_verdicts(revision, "[]", ("digest", "rules"), wanted or (new_job(),), NOW)
+    job = running(ledger)
+    assert job.revision == number
+    return job
+
+
+def test_a_later_job_supersedes_the_newest_earlier_one(ledger: Ledger) -> None:
+    """Of the same study and rule, and of the kind that is asked for; the first job supersedes nothing."""
+    first = finished(ledger)
+    assert ledger.jobs.superseded(first, "SR", ["pacs"]) is None
+    second = later(ledger, 2)
+    seg, report = made()
+    assert ledger.jobs.superseded(second, "SR", ["pacs"]) == report
+    assert ledger.jobs.superseded(second, "SEG", ["pacs"]) == seg
+    assert ledger.jobs.superseded(second, "PM", ["pacs"]) is None
+    assert ledger.jobs.finish(second, made(name="10"), {}, NOW, NOW + 86400)
+    assert ledger.jobs.superseded(later(ledger, 3), "SR", ["pacs"]) == made(name="10")[1]
+
+
+def test_an_earlier_job_without_results_is_passed_over(ledger: Ledger) -> None:
+    """What failed or was cancelled left nothing that could be superseded: the one before it still holds."""
+    finished(ledger)
+    second = later(ledger, 2)
+    assert ledger.jobs.fail(second, "broken", NOW, None)
+    assert ledger.jobs.superseded(later(ledger, 3), "SR", ["pacs"]) == made()[1]
+
+
+def test_only_what_a_destination_was_sent_is_superseded_there(ledger: Ledger) -> None:
+    """A PACS that never had a report, or to which it was cancelled, is not told of it."""
+    job = finished(ledger, new_job(destinations=("pacs", "archive")))
+    second = later(ledger, 2)
+    assert ledger.jobs.superseded(second, "SR", ["other"]) is None
+    assert ledger.jobs.superseded(second, "SR", []) == made()[1]
+    for delivery in ledger.deliveries.of_job(job.id):
+        if delivery.destination == "archive":
+            assert ledger.deliveries.cancel(delivery.id, NOW)
+    assert ledger.jobs.superseded(second, "SR", ["archive"]) is None
+    assert ledger.jobs.superseded(second, "SR", ["archive", "pacs"]) == made()[1]
+
+
+def test_another_rule_supersedes_nothing(ledger: Ledger) -> None:
+    """Two rules look for different things: neither's report takes the place of the other's."""
+    finished(ledger)
+    assert ledger.jobs.superseded(later(ledger, 2, new_job("other rule")), "SR", ["pacs"]) is None
+
+
+def test_another_study_supersedes_nothing(ledger: Ledger) -> None:
+    """Nor does the same rule on another study."""
+    finished(ledger, study="1.2.4")
+    finished(ledger)
+    second = later(ledger, 2)
+    assert ledger.jobs.superseded(second, "SR", ["pacs"]) == made(STUDY)[1]

@@ -26,7 +26,7 @@ def stream() -> Iterator[io.StringIO]:
     yield written
     root.handlers, root.level = before, level
     logging.captureWarnings(capture=False)
-    for name in ("pydicom", "pynetdicom", "highdicom", "py.warnings", "apscheduler"):
+    for name in ("pydicom", "pynetdicom", "highdicom", "urllib3", "py.warnings", "apscheduler"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
 
@@ -69,7 +69,7 @@ def test_our_own_exceptions_are_written_whole(stream: io.StringIO) -> None:
     assert _lines(stream)[0]["error"] == "slice 7 is missing"
 
 
-@pytest.mark.parametrize("name", ["pydicom", "pynetdicom.events", "highdicom.sr"])
+@pytest.mark.parametrize("name", ["pydicom", "pynetdicom.events", "highdicom.sr", "urllib3.connection"])
 def test_libraries_that_quote_data_are_silent(stream: io.StringIO, name: str) -> None:
     """No line of the DICOM libraries gets through, however grave."""
     logging.getLogger(name).critical("value %s is not valid", _QUOTED)

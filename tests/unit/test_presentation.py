@@ -3,11 +3,18 @@
 from pathlib import Path
 
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, MRImageStorage, SegmentationStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    MRImageStorage,
+    SegmentationStorage,
+)
 from pynetdicom.sop_class import Verification
 
 from dicom_node.presentation import (
     MAXIMUM_CONTEXTS,
+    RESULT_SOP_CLASSES,
     STORAGE_SOP_CLASSES,
     TABLE,
     TRANSFER_SYNTAXES,
@@ -20,6 +27,7 @@ from dicom_node.presentation import (
     sop_class_name,
     tables,
 )
+from dicom_node.settings import ResultKind
 
 CONFORMANCE = Path(__file__).resolve().parents[2] / "CONFORMANCE.md"
 
@@ -90,7 +98,9 @@ def test_a_proposal_is_never_longer_than_the_standard_allows() -> None:
         proposal([*pairs, ("1.3", ExplicitVRLittleEndian)])
 
 
-def test_results_go_out_in_explicit_little_endian_only() -> None:
-    """SEG and SR are proposed in Explicit VR Little Endian and nothing else."""
-    (row,) = [row for row in TABLE if row.role is Role.SCU and SegmentationStorage in row.sop_classes[:1]]
-    assert row.transfer_syntaxes == (ExplicitVRLittleEndian,)
+@pytest.mark.parametrize("kind", ResultKind)
+def test_results_go_out_in_little_endian_only(kind: ResultKind) -> None:
+    """Every kind of result is proposed uncompressed in Little Endian, and in nothing else."""
+    (row,) = [row for row in TABLE if row.role is Role.SCU and row.service == f"Storage of results ({kind})"]
+    assert row.sop_classes == RESULT_SOP_CLASSES[kind]
+    assert row.transfer_syntaxes == (ExplicitVRLittleEndian, ImplicitVRLittleEndian)

@@ -7,6 +7,7 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.sr.coding import Code
 
 from dicom_node import IMPLEMENTATION_CLASS_UID, MANUFACTURER
 from dicom_node.contract import Findings
@@ -14,7 +15,7 @@ from dicom_node.errors import WrongObject
 from dicom_node.geometry import SourceSeries
 from dicom_node.results import RunContext, build, check, encode
 from dicom_node.settings import ResultSettings
-from tests.results_cases import OBLIQUE, ROLE, blob, findings, run_context, segment, source_series
+from tests.results_cases import OBLIQUE, ROLE, blob, findings, profile, run_context, segment, source_series
 
 
 def seg_of(
@@ -72,7 +73,7 @@ def test_numbers_too_long_for_their_vr_are_cut() -> None:
 def test_empty_frames_are_left_out_unless_asked_for() -> None:
     """By default only slices with voxels have frames; a destination with an old viewer may get all of them."""
     assert seg_of().NumberOfFrames == 3
-    assert seg_of(run=run_context(empty_frames=True)).NumberOfFrames == 6
+    assert seg_of(run=run_context(profile=profile(empty_frames=True))).NumberOfFrames == 6
 
 
 def test_segments_are_numbered_described_and_tracked() -> None:
@@ -93,6 +94,30 @@ def test_segments_are_numbered_described_and_tracked() -> None:
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("example", "1.0.2")
     assert algorithm.AlgorithmParameters == f"weights_sha256={'ab' * 32},threshold=0.5"
     assert seg.SegmentSequence[1].TrackingUID != first.TrackingUID
+
+
+LEFT = Code("7771000", "SCT", "Left")
+THALAMUS = Code("42695009", "SCT", "Thalamus")
+
+
+def test_the_side_of_a_region_stands_with_the_region() -> None:
+    """PS3.3 10.5: Anatomic Region Modifier Sequence, in the item of the region that it belongs to."""
+    lesion = replace(segment("Lesion"), region=THALAMUS, laterality=LEFT)
+    (item,) = seg_of(found=findings(lesion)).SegmentSequence
+    (region,) = item.AnatomicRegionSequence
+    (side,) = region.AnatomicRegionModifierSequence
+    assert (region.CodeValue, side.CodeValue, side.CodeMeaning) == ("42695009", "7771000", "Left")
+    assert "SegmentedPropertyTypeModifierCodeSequence" not in item.SegmentedPropertyTypeCodeSequence[0]
+
+
+def test_the_side_of_a_structure_that_is_its_own_region_stands_with_its_type() -> None:
+    """PS3.3 C.8.20.4: without a region it is the property type that lies on a side."""
+    thalamus = replace(segment("Left thalamus"), type=THALAMUS, laterality=LEFT)
+    (item,) = seg_of(found=findings(thalamus)).SegmentSequence
+    (kind,) = item.SegmentedPropertyTypeCodeSequence
+    (side,) = kind.SegmentedPropertyTypeModifierCodeSequence
+    assert (kind.CodeValue, side.CodeValue, side.CodingSchemeDesignator) == ("42695009", "7771000", "SCT")
+    assert "AnatomicRegionSequence" not in item
 
 
 def test_overlapping_segments_are_declared() -> None:
@@ -125,7 +150,7 @@ def test_names_survive_byte_by_byte(character_set: str | list[str] | None, name:
 def test_our_own_texts_fit_the_character_set_of_the_source() -> None:
     """A label that the source's character set cannot hold loses its accents, never the character set."""
     ascii_only = seg_of(source_series(character_set=None, name="Doe"), findings(segment("Größe")))
-    assert ascii_only.SegmentSequence[0].SegmentLabel == "Groe"
+    assert ascii_only.SegmentSequence[0].SegmentLabel == "Grosse"
     assert seg_of(found=findings(segment("Größe"))).SegmentSequence[0].SegmentLabel == "Größe"
 
 
@@ -167,7 +192,7 @@ def test_the_notice_is_in_the_object() -> None:
     notice = ResultSettings().notice
     seg = seg_of()
     assert (seg.ImageComments, seg.ContentDescription) == (notice, notice)
-    assert "ImageComments" not in seg_of(run=run_context(settings=ResultSettings(notice="")))
+    assert "ImageComments" not in seg_of(run=run_context(profile=profile(notice="")))
 
 
 def test_uids_and_numbers_follow_from_the_job() -> None:
@@ -197,3 +222,20 @@ def test_findings_that_do_not_fit_are_refused(wrong: Findings, said: str) -> Non
     """A mask on another grid, or two segments of one name, never become an object."""
     with pytest.raises(WrongObject, match=said):
         build(wrong, {ROLE: source_series()}, run_context())
+
+
+@pytest.mark.parametrize(
+    ("offset", "time"),
+    [
+        ("+0530", "194310"),
+        ("-0800", "061310"),
+        ("", "151310"),
+        ("Z", "151310"),
+        ("+01:00", "151310"),
+        ("+9999", "151310"),
+    ],
+)
+def test_a_time_zone_that_is_none_counts_as_absent(offset: str, time: str) -> None:
+    """(0008,0201) as PS3.3 C.12.1.1.8 has it is followed; what else a scanner wrote there costs no result."""
+    run = run_context(created_at=1_790_000_000.0 - 10 + 0.25, utc_offset_minutes=60)
+    assert run.now(offset).strftime("%H%M%S") == time

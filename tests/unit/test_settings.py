@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from dicom_node.errors import SettingsInvalid
-from dicom_node.settings import NodeSettings, Settings, load_settings, parse_settings
+from dicom_node.settings import READY, NodeSettings, Settings, load_settings, parse_settings
 
 
 def _faults(text: str) -> list[str]:
@@ -55,6 +55,21 @@ def test_an_empty_file_means_the_defaults() -> None:
             "require_client_certificate needs client_ca",
         ),
         ("[reception.tls]\ncertificate='c'\nprivate_key='k'\nclint_ca='x'", "did you mean 'client_ca'?"),
+        ("[[profile]]\nname = 'ohif'", "node.toml:2: [[profile]] 'ohif': name is that of a ready profile"),
+        (
+            "[[profile]]\nname = 'x'\nextends = 'y'",
+            "[[profile]] 'x': extends 'y', which is neither ready",
+        ),
+        ("[[profile]]\nname = 'x'\nkinds = ['SEQ']", "[[profile]] 'x': kinds, entry 1 is 'SEQ'; it must be 'SEG', "),
+        ("[[profile]]\nname = 'x'\nkinds = []", "[[profile]] 'x': kinds is empty"),
+        ("[[profile]]\nname = 'x'\nwarning = \"a\\u000ab\"", "must be one line of at most 60 characters"),
+        (f"[results]\nwarning = '{'w' * 61}'", "must be one line of at most 60 characters"),
+        ("[[profile]]\nname = 'x'\nseries_description = '{titel}'", "'{titel}' holds {titel}; known: kind, label, "),
+        ("[[profile]]\nname = 'x'\nseries_description = '{'", "'{' has a brace without its pair"),
+        (
+            "[[destination]]\nname='p'\nae_title='A'\nhost='h'\nport=104\nprofile='ohfi'",
+            "node.toml:6: [[destination]] 'p': profile 'ohfi' is unknown; did you mean 'ohif'?",
+        ),
         (
             "[[destination]]\nname = 'p'\nae_title = 'A'\nport = 104",
             "node.toml:1: [[destination]] 'p': host is missing",
@@ -143,3 +158,36 @@ def test_a_fingerprint_in_any_tools_form() -> None:
     assert source.certificates == (f"sha256:{digits}", f"sha256:{digits}", "CN=a b")
     assert source.is_proved_by(frozenset({"CN=a b"}))
     assert not source.is_proved_by(frozenset({"CN=a"}))
+
+
+def test_a_profile_has_the_values_of_those_that_it_extends() -> None:
+    """What a profile does not give comes from the one it extends, at last from `[results]`."""
+    settings = parse_settings(
+        """
+        [results]
+        notice = "Ours."
+        series_number_base = 500
+        [[profile]]
+        name = "first"
+        extends = "no-seg-pacs"
+        empty_frames = true
+        [[profile]]
+        name = "second"
+        extends = "first"
+        language = "de"
+        notice = ""
+        """,
+        "node.toml",
+    )
+    second = settings.profile("second")
+    assert (second.name, second.report, second.kinds) == ("second", "text", READY["no-seg-pacs"].kinds)
+    assert (second.empty_frames, second.language, second.notice, second.series_number_base) == (True, "de", "", 500)
+    assert settings.profile("first").notice == "Ours."
+
+
+@pytest.mark.parametrize("name", READY)
+def test_ready_profiles_have_every_value(name: str) -> None:
+    """Each has a value for everything, and says the same to everybody."""
+    profile = Settings().profile(name)
+    assert profile.name == name
+    assert None not in profile.model_dump().values()

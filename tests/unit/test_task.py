@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.uid import Comprehensive3DSRStorage
 
 from bench.peers import PLUGIN
 from dicom_node import catalogue, task
@@ -21,8 +22,10 @@ from dicom_node.errors import (
     SettingsInvalid,
 )
 from dicom_node.instance_store import InstanceStore
-from dicom_node.settings import ResultSettings
+from dicom_node.results import Predecessor
+from dicom_node.settings import NoticeKind, ResultKind
 from dicom_node.study_folder import one_study
+from tests.results_cases import profile
 from tests.study_cases import write_study
 
 
@@ -49,7 +52,7 @@ def order(tmp_path: Path) -> task.Order:
         created_at=1_800_000_000.0,
         store=tmp_path / "store",
         node_name="node1",
-        results=ResultSettings(),
+        products=(task.Product(profile(), ("pacs",)),),
         device="cpu",
     )
 
@@ -96,7 +99,11 @@ def test_done_again_is_the_same_to_the_byte(order: task.Order) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"settings": {"factor": 2.0}}, {"results": ResultSettings(notice="Changed.")}, {"node_name": "node2"}],
+    [
+        {"settings": {"factor": 2.0}},
+        {"products": (task.Product(profile(notice="Changed.")),)},
+        {"node_name": "node2"},
+    ],
     ids=["setting", "notice", "node"],
 )
 def test_what_changes_the_bytes_changes_the_uids(order: task.Order, changes: dict[str, object]) -> None:
@@ -104,6 +111,59 @@ def test_what_changes_the_bytes_changes_the_uids(order: task.Order, changes: dic
     first = task.perform(order, _silent).made
     second = task.perform(replace(order, name="J2", **changes), _silent).made
     assert not {made.sop_instance_uid for made in first} & {made.sop_instance_uid for made in second}
+
+
+def test_series_with_exchanged_roles_have_other_uids(order: task.Order) -> None:
+    """The same images, the one where the other was: other findings, so other objects."""
+    (pipeline, weights), refs = task._warm(order.pipeline, "cpu"), order.inputs["t1"]
+    uids = {
+        task._context(replace(order, inputs=inputs), order.products[0], pipeline, weights, {}).key.uid("seg")
+        for inputs in (
+            {"t1": refs[:3], "flair": refs[3:]},
+            {"flair": refs[3:], "t1": refs[:3]},
+            {"t1": refs[3:], "flair": refs[:3]},
+        )
+    }
+    assert len(uids) == 2
+
+
+def test_a_predecessor_changes_the_uids_too(order: task.Order) -> None:
+    """The report names it, so with another one, or none, it is another report: two orders that differ in it alone."""
+    first = task.perform(order, _silent).made
+    study = first[0].study_instance_uid
+    made = [first]
+    for number in (1, 2):
+        earlier = Predecessor(study, "2.25.1", Comprehensive3DSRStorage, f"2.25.10{number}")
+        product = task.Product(profile(), ("pacs",), earlier)
+        answer = task.perform(replace(order, name=f"J{number + 1}", products=(product,)), _silent)
+        assert answer.failure is None
+        document = dcmread(order.store / answer.made[-1].path).PredecessorDocumentsSequence[0]
+        reference = document.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+        assert reference.ReferencedSOPInstanceUID == earlier.sop_instance_uid
+        made.append(answer.made)
+    assert len({each.sop_instance_uid for objects in made for each in objects}) == 6
+
+
+def test_each_profile_has_objects_of_its_own(order: task.Order) -> None:
+    """Two profiles: two sets of files and UIDs, and each object is for the destinations of its profile."""
+    products = (
+        task.Product(profile(), ("pacs", "backup")),
+        task.Product(profile(empty_frames=True), ("old viewer",)),
+    )
+    answer = task.perform(replace(order, products=products), _silent)
+    assert [made.path for made in answer.made] == [
+        f"results/J1/{name}.dcm" for name in ("seg", "sr", "2-seg", "2-sr")
+    ]
+    recipients = [answer.recipients[made.sop_instance_uid] for made in answer.made]
+    assert recipients == [("pacs", "backup")] * 2 + [("old viewer",)] * 2
+    assert len({made.sop_instance_uid for made in answer.made}) == 4
+
+
+def test_a_profile_may_want_nothing_of_what_was_found(order: task.Order) -> None:
+    """A destination that takes only segmentations gets nothing, and no error, where nothing was found."""
+    only_segments = task.Product(profile(kinds=(ResultKind.SEGMENTATION,)))
+    answer = task.perform(replace(order, pipeline="finds_nothing", products=(only_segments,)), _silent)
+    assert (answer.failure, answer.made) == (None, ())
 
 
 def test_an_error_that_nobody_foresaw_is_an_answer_without_its_text(order: task.Order) -> None:
@@ -147,6 +207,80 @@ def test_images_that_are_no_volume(order: task.Order) -> None:
     failure = _failed(replace(order, inputs={"t1": (*refs[:2], *refs[3:])}))
     assert type(failure) is GeometryUnusable
     assert gc.isenabled()
+
+
+_REPORTED, _DRAWN = (
+    task.Product(profile(not_run=NoticeKind.REPORT), ("pacs",)),
+    task.Product(profile(not_run=NoticeKind.PICTURE), ("old viewer", "archive")),
+)
+
+
+def _without_a_slice(order: task.Order, *notices: task.Product) -> task.Order:
+    refs = order.inputs["t1"]
+    return replace(order, inputs={"t1": (*refs[:2], *refs[3:])}, notices=notices)
+
+
+def test_a_refusal_is_told_to_whom_it_concerns(order: task.Order) -> None:
+    """A notice for each profile that wants one, in the study, with the reason; the failure stays a failure."""
+    answer = task.perform(_without_a_slice(order, _REPORTED, _DRAWN), _silent)
+    assert type(answer.failure) is GeometryUnusable
+    assert [made.kind for made in answer.made] == ["SR", "SC"]
+    assert [answer.recipients[made.sop_instance_uid] for made in answer.made] == [
+        ("pacs",),
+        ("old viewer", "archive"),
+    ]
+    source = dcmread(order.store / order.inputs["t1"][0].path)
+    for made in answer.made:
+        data = (order.store / made.path).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == made.sha256
+        assert dcmread(order.store / made.path).StudyInstanceUID == source.StudyInstanceUID
+    picture = dcmread(order.store / answer.made[1].path)
+    assert picture.ImageComments == f"Bright voxels did not run: {answer.failure}"
+
+
+def test_a_refusal_again_is_the_same_notice(order: task.Order) -> None:
+    """To the byte, whatever order the instances come in; another reason is another notice, beside the first."""
+    told = task.perform(_without_a_slice(order, _DRAWN), _silent).made
+    turned = _without_a_slice(order, _DRAWN)
+    turned = replace(turned, inputs={"t1": tuple(reversed(turned.inputs["t1"]))})
+    assert task.perform(turned, _silent).made == told
+    fewer = replace(turned, inputs={"t1": turned.inputs["t1"][:1]})
+    (other,) = task.perform(fewer, _silent).made
+    assert other.sop_instance_uid != told[0].sop_instance_uid
+    assert other.path != told[0].path
+
+
+@pytest.mark.parametrize("pipeline", ["unforeseen_error", "unheard_of"])
+def test_only_a_refusal_is_told(order: task.Order, pipeline: str) -> None:
+    """An error of the software is the administrator's, not the reader's."""
+    assert _failed(replace(order, pipeline=pipeline, notices=(_DRAWN,))) is not None
+
+
+def test_a_job_that_is_done_tells_no_refusal(order: task.Order) -> None:
+    """Notices are for those who get no result."""
+    answer = task.perform(replace(order, notices=(_DRAWN,)), _silent)
+    assert [made.kind for made in answer.made] == ["SEG", "SR"]
+
+
+def test_files_that_are_no_images_give_no_notice(order: task.Order) -> None:
+    """Without a readable header there is no study that a notice could belong to; the reason is kept all the same."""
+    for ref in order.inputs["t1"]:
+        (order.store / ref.path).write_bytes(b"damaged")
+    failure = _failed(replace(order, notices=(_REPORTED,)))
+    assert type(failure) is GeometryUnusable
+    assert "notice" not in str(failure)
+
+
+def test_a_notice_that_the_gate_refuses_is_told_to_the_administrator(order: task.Order) -> None:
+    """Images of two patients: nothing is stored, and the reason says why nobody was told."""
+    stray = dcmread(order.store / order.inputs["t1"][1].path)
+    stray.PatientID = "P-2"
+    stray.save_as(order.store / order.inputs["t1"][1].path)
+    failure = _failed(_without_a_slice(order, _REPORTED))
+    assert type(failure) is GeometryUnusable
+    assert "no notice of this could be made" in str(failure)
+    assert "disagree on PatientID" in str(failure)
+    assert not list((order.store / "results").glob("J1/*"))
 
 
 def test_too_few_slices(order: task.Order) -> None:
@@ -198,3 +332,49 @@ def test_a_broken_plugin_is_told_and_left_out(tmp_path: Path, monkeypatch: pytes
         catalogue.find("broken")
     assert "Doe" not in str(raised.value)
     sys.modules.pop("broken_plugin", None)
+
+
+def _with_prior(order: task.Order, folder: Path, slices: int = 4, **more: str) -> task.Order:
+    write_study(folder, slices=slices, StudyDate="20250101", **more)
+    prior = {"prior": tuple(one_study(folder).instances.values())}
+    return replace(order, pipeline="compares_prior", priors=prior)
+
+
+def test_a_prior_is_an_input_and_no_source_of_results(order: task.Order, tmp_path: Path) -> None:
+    """The pipeline sees it, the objects belong to the present study alone, and their UIDs tell the two runs apart."""
+    with_prior = _with_prior(order, tmp_path / "prior")
+    answer = task.perform(with_prior, _silent)
+    assert (answer.failure, answer.remarks) == (None, ("Compared with a prior of 4 slices.",))
+    (study,) = {ref.study_instance_uid for ref in order.inputs["t1"]}
+    assert {made.study_instance_uid for made in answer.made} == {study}
+    (prior,) = {ref.study_instance_uid for ref in with_prior.priors["prior"]}
+    for made in answer.made:
+        assert prior.encode() not in (order.store / made.path).read_bytes()
+    alone = task.perform(replace(with_prior, priors={}), _silent)
+    assert (alone.failure, alone.remarks) == (None, ("There was no prior.",))
+    assert not {made.sop_instance_uid for made in alone.made} & {made.sop_instance_uid for made in answer.made}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 7), (0,)], ids=["a gap", "too few slices"])
+def test_a_prior_that_is_no_volume_is_left_out(order: task.Order, tmp_path: Path, numbers: tuple[int, ...]) -> None:
+    """The job runs without it, and the reason is among the remarks."""
+    answer = task.perform(_with_prior(order, tmp_path / "prior", numbers=numbers), _silent)  # type: ignore[arg-type]
+    assert answer.failure is None
+    assert answer.remarks[0] == "There was no prior."
+    assert answer.remarks[1].startswith("The prior for 'prior' was not used: ")
+
+
+def test_a_prior_that_must_be_there_is_missed(
+    order: task.Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline that cannot do without one says so; findings on a prior are refused."""
+    with_prior = _with_prior(order, tmp_path / "prior")
+    pipeline = catalogue.find("compares_prior")
+    roles = {**pipeline.roles, "prior": replace(pipeline.roles["prior"], required=True)}
+    monkeypatch.setattr(type(pipeline), "roles", roles)
+    refused = _failed(replace(with_prior, priors={}))
+    assert isinstance(refused, PipelineRefused)
+    assert str(refused) == "compares_prior was given no series for: prior"
+    run = type(pipeline).run
+    monkeypatch.setattr(type(pipeline), "run", lambda *given: replace(run(*given), role="prior"))
+    assert "findings on 'prior', which is no input of this study" in str(_failed(with_prior))

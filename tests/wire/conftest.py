@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -30,9 +30,11 @@ from dicom_node.entities import (
     SameUidPolicy,
 )
 from dicom_node.instance_store import InstanceStore
+from dicom_node.outgoing import OutgoingObject
 from dicom_node.requestor import leave_answers
 from dicom_node.settings import Engine, ReceptionSettings, Source
 from dicom_node.storage_scp import StorageSCP
+from tests.tls_papers import Papers, make_papers
 
 EVERYBODY = Source(name="everybody", ae_titles=("*",), addresses=("*",))
 
@@ -332,6 +334,27 @@ def pacs() -> Iterator[TestPacs]:
     pacs = TestPacs()
     yield pacs
     pacs.stop()
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory: pytest.TempPathFactory, require_tool: Any) -> Papers:
+    """Return keys and certificates of CAs made here."""
+    return make_papers(tmp_path_factory.mktemp("papers"), require_tool("openssl", "openssl"))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[..., OutgoingObject]:
+    """Return a function that makes a stored object: SOP class, transfer syntax -> OutgoingObject."""
+
+    def make(sop_class: str = MRImageStorage, syntax: str = ExplicitVRLittleEndian, **changes: Any) -> OutgoingObject:
+        image = mr_image(SOPClassUID=sop_class, **changes)
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = syntax
+        path = tmp_path / f"{image.SOPInstanceUID}.dcm"
+        image.save_as(path, enforce_file_format=True)
+        return OutgoingObject(path, sop_class, image.SOPInstanceUID, syntax)
+
+    return make
 
 
 @pytest.fixture(name="eventually")

@@ -163,6 +163,7 @@ def test_below_the_free_space_floor(start_node: Any) -> None:
     node = start_node(floor=2**30)
     with node.line() as line:
         assert line.object().Status == 0x0000
+        assert len(node.ledger.instances) == 1  # moved out of the journal, too
         node.free[0] = 2**29
         answer = line.object()
         assert answer.Status == 0xA700

@@ -17,6 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 from pynetdicom import AE, build_context, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
+from dicom_node.delivering import Delivering
 from dicom_node.demo import loopback
 from dicom_node.demo.orthanc import OrthancPacs
 from dicom_node.demo.scanner import find_study, push
@@ -44,6 +45,7 @@ class House:
     store: InstanceStore
     ledger: Ledger
     flow: Flow
+    delivering: Delivering
     port: int
     reports: list[tuple[int, Dataset]] = field(default_factory=list)
     heard: threading.Event = field(default_factory=threading.Event)
@@ -86,6 +88,9 @@ class House:
         )
         return int(status.Status)
 
+    def reported(self) -> None:
+        self.delivering.report_commitments()
+
     def state(self) -> DeliveryState:
         (latest,) = self.ledger.commitments.latest(1)
         return latest.state
@@ -115,13 +120,13 @@ def start(tmp_path: Path) -> Iterator[StartHouse]:
         settings = Settings(sources=(scanner,), delivery=waits)
         store = InstanceStore(tmp_path / "store", 0)
         ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-        desk = CommitmentDesk(ledger.commitments, store, "node1", 86400.0, time.time)
+        desk = CommitmentDesk(ledger.commitments, ledger.proofs, store, "node1", 86400.0, time.time)
         reception = ReceptionSettings().model_copy(update={"port": 0, "journal_mib": 2})
         scp = StorageSCP(reception, "NODE", settings.sources, store, ledger.arrivals, time.time, desk)
         # the flow reaches for compute and rules in other stages only
         flow = Flow(settings, ledger, store, None, None, time.time)  # type: ignore[arg-type]
         scp.start()
-        started.append(House(scp, store, ledger, flow, port))
+        started.append(House(scp, store, ledger, flow, Delivering(settings, ledger, store, time.time), port))
         return started[-1]
 
     yield start_one
@@ -211,7 +216,7 @@ def test_a_requester_that_has_gone_is_called(house: House, mr_image: Any, eventu
     uid = _stored(association, mr_image)
     assert house.ask(association, (MRImageStorage, uid)) == 0
     association.abort()
-    assert eventually(lambda: house.flow.report_commitments() or house.reports, 15)
+    assert eventually(lambda: house.delivering.report_commitments() or house.reports, 15)
     assert eventually(lambda: house.state() is DeliveryState.DELIVERED)
     server.shutdown()
     assert len(house.reports) == 1
@@ -243,7 +248,7 @@ def test_orthanc_asks_for_commitment(
         transaction = asked("POST", "/modalities/node/store", body)["StorageCommitmentTransactionUID"]
 
         def told() -> str:
-            house.flow.report_commitments()
+            house.delivering.report_commitments()
             return str(asked("GET", f"/storage-commitment/{transaction}")["Status"])
 
         assert eventually(lambda: told() != "Pending", 20)
@@ -258,12 +263,12 @@ def test_a_requester_that_is_away_is_tried_again(house: House, mr_image: Any, ev
     uid = _stored(association, mr_image)
     assert house.ask(association, (MRImageStorage, uid)) == 0
     association.abort()
-    assert eventually(lambda: house.flow.report_commitments() or house.ledger.commitments.latest(1)[0].reason, 15)
+    assert eventually(lambda: house.reported() or house.ledger.commitments.latest(1)[0].reason, 15)
     assert house.state() is DeliveryState.WAITING
     (path,) = (house.store.root / "instances").rglob(f"{uid}-*.dcm")
     path.unlink()
     server = house.listen(scu_role=True, scp_role=True)
-    assert eventually(lambda: house.flow.report_commitments() or house.reports, 15)
+    assert eventually(lambda: house.delivering.report_commitments() or house.reports, 15)
     server.shutdown()
     assert house.reports[0][0] == 2
 
@@ -274,7 +279,7 @@ def test_a_requester_that_takes_no_reports(house: House, mr_image: Any, eventual
     association = house.open()
     assert house.ask(association, (MRImageStorage, "2.25.1")) == 0
     association.abort()
-    assert eventually(lambda: house.flow.report_commitments() or house.ledger.commitments.latest(1)[0].reason, 15)
+    assert eventually(lambda: house.reported() or house.ledger.commitments.latest(1)[0].reason, 15)
     server.shutdown()
     assert house.reports == []
     assert "does not accept" in house.ledger.commitments.latest(1)[0].reason
@@ -286,7 +291,7 @@ def test_a_requester_that_ignores_role_selection(house: House, eventually: Any) 
     association = house.open()
     assert house.ask(association, (MRImageStorage, "2.25.1")) == 0
     association.abort()
-    assert eventually(lambda: house.flow.report_commitments() or house.reports, 15)
+    assert eventually(lambda: house.delivering.report_commitments() or house.reports, 15)
     server.shutdown()
     assert house.reports[0][0] == 2
 
@@ -301,7 +306,7 @@ def test_a_report_that_is_not_taken_waits(house: House, mr_image: Any, eventuall
     assert house.state() is DeliveryState.WAITING
     house.answer = 0
     server = house.listen(scu_role=True, scp_role=True)
-    assert eventually(lambda: house.flow.report_commitments() or house.state() is DeliveryState.DELIVERED, 15)
+    assert eventually(lambda: house.delivering.report_commitments() or house.state() is DeliveryState.DELIVERED, 15)
     server.shutdown()
     assert len(house.reports) == 2
 
@@ -312,7 +317,7 @@ def test_nowhere_to_report_to_is_held(start: StartHouse, eventually: Any) -> Non
     association = house.open()
     assert house.ask(association, (MRImageStorage, "2.25.1")) == 0
     association.abort()
-    assert eventually(lambda: house.flow.report_commitments() or house.state() is DeliveryState.HELD, 15)
+    assert eventually(lambda: house.delivering.report_commitments() or house.state() is DeliveryState.HELD, 15)
     assert "commitment_host" in house.ledger.commitments.latest(1)[0].reason
 
 
@@ -328,7 +333,7 @@ def test_a_crash_forgets_no_request(start: StartHouse, mr_image: Any, eventually
     second = start()
     second.flow.take_back(starting=True)
     server = second.listen(scu_role=True, scp_role=True)
-    assert eventually(lambda: second.flow.report_commitments() or second.reports, 15)
+    assert eventually(lambda: second.delivering.report_commitments() or second.reports, 15)
     server.shutdown()
     assert second.reports[0][0] == 1
 

@@ -4,12 +4,10 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ExplicitVRLittleEndian,
@@ -23,25 +21,10 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.entities import Peer
 from dicom_node.errors import PeerRefused, PeerUnreachable
-from dicom_node.storage_scu import MEANINGS, OutgoingObject, StorageSCU, Verdict
+from dicom_node.storage_scu import MEANINGS, StorageSCU, Verdict
 
 SCU = StorageSCU("DICOM_NODE", 10)
 QUICK = StorageSCU("DICOM_NODE", 1)
-
-
-@pytest.fixture
-def stored(tmp_path: Path, mr_image: Any) -> Any:
-    """Return a function that makes a stored object: SOP class, transfer syntax -> OutgoingObject."""
-
-    def make(sop_class: str = MRImageStorage, syntax: str = ExplicitVRLittleEndian, **changes: Any) -> OutgoingObject:
-        image = mr_image(SOPClassUID=sop_class, **changes)
-        image.file_meta = FileMetaDataset()
-        image.file_meta.TransferSyntaxUID = syntax
-        path = tmp_path / f"{image.SOPInstanceUID}.dcm"
-        image.save_as(path, enforce_file_format=True)
-        return OutgoingObject(path, sop_class, image.SOPInstanceUID, syntax)
-
-    return make
 
 
 def _verdicts(outcomes: Any) -> list[Verdict]:
@@ -158,10 +141,10 @@ def test_nobody_there(stored: Any) -> None:
 
 def test_a_host_name_that_does_not_exist(stored: Any) -> None:
     """DNS trouble is told apart from a silent peer."""
-    peer = Peer.parse("PACS1", "no-such-host.invalid", 104)
-    (outcome,) = QUICK.store(peer, [stored()])
-    assert outcome.verdict is Verdict.TEMPORARY
-    assert "DNS" in outcome.reason
+    for host in ("no-such-host.invalid", "two..dots", "x" * 64 + ".example"):
+        (outcome,) = QUICK.store(Peer.parse("PACS1", host, 104), [stored()])
+        assert outcome.verdict is Verdict.TEMPORARY
+        assert "DNS" in outcome.reason
 
 
 def test_a_listener_that_says_nothing(stored: Any) -> None:
@@ -216,12 +199,33 @@ def test_a_peer_that_never_answers_a_store(pacs: Any, stored: Any) -> None:
 
 
 def test_a_peer_that_aborts(pacs: Any, stored: Any) -> None:
-    """A-ABORT in the middle of a batch: what was answered is accepted, the rest is temporary."""
+    """A-ABORT at one object, wherever it stands: it is tried again, the others go over another association."""
     peer = pacs.listen([build_context(MRImageStorage)])
-    calls: Iterator[bool] = iter([False, True])
-    pacs.before_answer = lambda event: event.assoc.abort() if next(calls) else None
-    outcomes = list(SCU.store(peer, [stored(), stored(), stored()]))
-    assert _verdicts(outcomes) == [Verdict.ACCEPTED, Verdict.TEMPORARY, Verdict.TEMPORARY]
+    for place in range(3):
+        objects = [stored(), stored(), stored()]
+        bad = objects[place].sop_instance_uid
+        pacs.before_answer = lambda event, bad=bad: (
+            event.assoc.abort() if event.request.AffectedSOPInstanceUID == bad else None
+        )
+        outcomes = list(SCU.store(peer, objects))
+        assert [outcome.sop_instance_uid for outcome in outcomes] == [item.sop_instance_uid for item in objects]
+        assert [outcome.verdict is Verdict.TEMPORARY for outcome in outcomes] == [at == place for at in range(3)]
+
+
+def test_a_peer_that_always_aborts(pacs: Any, stored: Any) -> None:
+    """Two associations without an answer are enough: the rest of the batch is not sent, and tried again later."""
+    peer = pacs.listen([build_context(MRImageStorage)])
+    seen: list[str] = []
+
+    def note_and_abort(event: Any) -> None:
+        seen.append(str(event.request.AffectedSOPInstanceUID))
+        event.assoc.abort()
+
+    pacs.before_answer = note_and_abort
+    objects = [stored() for _ in range(5)]
+    outcomes = list(SCU.store(peer, objects))
+    assert _verdicts(outcomes) == [Verdict.TEMPORARY] * 5
+    assert seen == [item.sop_instance_uid for item in objects[:2]]
 
 
 def test_a_connection_that_drops(pacs: Any, stored: Any) -> None:

@@ -1,6 +1,5 @@
 """DICOM over TLS (PS3.15 B.12, BCP 195): who gets in, with DCMTK and Python's ssl as peers and a CA made here."""
 
-import hashlib
 import socket
 import ssl
 import struct
@@ -9,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,43 +28,9 @@ from dicom_node.ledger import open_ledger
 from dicom_node.ledger.schema import instances
 from dicom_node.settings import LogSettings, ReceptionSettings, Source, TlsSettings
 from dicom_node.storage_scp import ReceiverProcesses, Setup, StorageSCP
+from tests.tls_papers import Papers
 
 SCANNER = Source(name="scanner", ae_titles=("SCANNER",), addresses=("127.0.0.1",))
-
-
-@dataclass(frozen=True)
-class Papers:
-    """A folder of keys and certificates: CA `ca`, signed by it `node`, `mr1`, `mr2`; by CA `other`: `stranger`."""
-
-    folder: Path
-
-    def certificate(self, name: str) -> Path:
-        return self.folder / f"{name}.pem"
-
-    def key(self, name: str) -> Path:
-        return self.folder / f"{name}.key"
-
-    def fingerprint(self, name: str) -> str:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate(name).read_text())).hexdigest()
-
-
-@pytest.fixture(scope="session")
-def papers(tmp_path_factory: pytest.TempPathFactory, require_tool: Any) -> Papers:
-    openssl = require_tool("openssl", "openssl")
-    papers = Papers(tmp_path_factory.mktemp("papers"))
-
-    def sign(name: str, ca: str | None) -> None:
-        signed = ["-CA", str(papers.certificate(ca)), "-CAkey", str(papers.key(ca))] if ca else []
-        files = ["-keyout", str(papers.key(name)), "-out", str(papers.certificate(name))]
-        extension = ["-addext", f"basicConstraints=critical,CA:{'FALSE' if ca else 'TRUE'}"]
-        command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        subprocess.run([*command, *files, *extension, *signed], check=True, capture_output=True)
-
-    for ca, names in (("ca", ("node", "mr1", "mr2")), ("other", ("stranger",))):
-        sign(ca, None)
-        for name in names:
-            sign(name, ca)
-    return papers
 
 
 @pytest.fixture
