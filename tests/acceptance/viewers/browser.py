@@ -115,6 +115,14 @@ class Reader:
         self.page.wait_for_function("words => document.body.innerText.includes(words)", arg=words)
         self.settle()
 
+    def turn_away_and_back(self) -> None:
+        """Turn the wheel one image on and back, so that the viewport draws again what lies over the image."""
+        width, height = _WINDOW["width"], _WINDOW["height"]
+        self.page.mouse.move(width / 2, height / 2)
+        for turn in (1, -1):
+            self.page.mouse.wheel(0, 100 * turn)
+            self.settle()
+
     def image(self) -> str:
         """Return the address of the image in the viewport; it ends in the UID of the instance and the frame."""
         return str(self.page.evaluate(f"{_VIEWPORT}.getCurrentImageId()"))
