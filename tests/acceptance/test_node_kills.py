@@ -61,10 +61,10 @@ def test_receivers_are_no_workers(tmp_path: Path) -> None:
 
 
 def _kill_all(node: NodeProcess) -> None:
-    """Kill the node; its workers must not outlive it for long."""
-    workers = node.workers()
+    """Kill the node; its workers and receivers must not outlive it for long: a receiver still answers the port."""
+    others = {*node.workers(), *node.receivers()}
     node.kill()
-    until(lambda: not any(psutil.pid_exists(pid) for pid in workers), 30)
+    until(lambda: not any(psutil.pid_exists(pid) for pid in others), 30)
 
 
 # pynetdicom 3.0 leaves its socket to the garbage collector when a connection is refused, as one often is here

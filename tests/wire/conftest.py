@@ -216,7 +216,8 @@ class Node:
             return line.object().Status == 0x0000 and len(self.ledger.instances) == before + 1
 
     def files(self, folder: str) -> list[Path]:
-        """Every file below one of the store's folders."""
+        """Every file below one of the store's folders, once what was answered has left the journal."""
+        self.ledger.settled()
         return sorted(path for path in (self.store.root / folder).rglob("*") if path.is_file())
 
 
