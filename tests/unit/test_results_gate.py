@@ -1,6 +1,5 @@
 """The gate refuses every kind of wrong object: for each check there is one that it stops."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
@@ -9,23 +8,21 @@ from pydicom import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from dicom_node.entities import derived_uid
-from dicom_node.errors import WrongObject
 from dicom_node.geometry import SourceSeries
 from dicom_node.results import BuiltObject, build, check
 from dicom_node.results.gate import CHECKS
 from dicom_node.results.gate_report import REPORT_CHECKS
 from dicom_node.results.gate_voxels import MASK_CHECKS
 from dicom_node.settings import ResultKind
+from tests.gate_cases import Corrupt, copies, put, refusal, without
 from tests.report_cases import first
 from tests.results_cases import ROLE, findings, run_context, segment, source_series
-
-Corrupt = Callable[[Dataset, SourceSeries], object]
 
 
 def built(source: SourceSeries) -> tuple[BuiltObject, ...]:
     """Build SEG and SR, whose data sets may be changed without touching the source."""
     objects = build(findings(segment(), segment("Inside")), {ROLE: source}, run_context())
-    return tuple(replace(each, dataset=deepcopy(each.dataset)) for each in objects)
+    return copies(objects)
 
 
 def frame(dataset: Dataset, number: int = 1) -> Dataset:
@@ -34,20 +31,6 @@ def frame(dataset: Dataset, number: int = 1) -> Dataset:
 
 def source_reference(dataset: Dataset) -> Dataset:
     return frame(dataset).DerivationImageSequence[0].SourceImageSequence[0]
-
-
-def put(**values: object) -> Corrupt:
-    """Return a change of root attributes."""
-
-    def change(dataset: Dataset, _: SourceSeries) -> None:
-        for keyword, value in values.items():
-            setattr(dataset, keyword, value)
-
-    return change
-
-
-def without(keyword: str) -> Corrupt:
-    return lambda dataset, _: delattr(dataset, keyword)
 
 
 def _meta(dataset: Dataset, _: SourceSeries) -> None:
@@ -167,12 +150,6 @@ CASES: tuple[tuple[str, str, Corrupt, str], ...] = (
 )
 
 
-def refusal(objects: tuple[BuiltObject, ...], source: SourceSeries) -> str:
-    with pytest.raises(WrongObject) as caught:
-        check(objects, {ROLE: source})
-    return str(caught.value)
-
-
 @pytest.mark.parametrize(("kind", "name", "change", "said"), CASES)
 def test_a_corrupted_object_is_refused_with_its_reason(kind: str, name: str, change: Corrupt, said: str) -> None:
     """One fault, and the object stays here; the sentence names the check and what is wrong."""
@@ -180,7 +157,7 @@ def test_a_corrupted_object_is_refused_with_its_reason(kind: str, name: str, cha
     objects = built(source)
     check(objects, {ROLE: source})
     change(next(each.dataset for each in objects if each.kind == kind), source)
-    said_by_gate = refusal(objects, source)
+    said_by_gate = refusal(objects, {ROLE: source})
     assert f"{kind}, {name}: " in said_by_gate
     assert said in said_by_gate
 
@@ -199,7 +176,7 @@ def test_refusals_hold_no_patient_data() -> None:
     objects = built(source)
     for each in objects:
         each.dataset.PatientName, each.dataset.PatientID = "Secret^Name", "Secret-ID"
-    said = refusal(objects, source)
+    said = refusal(objects, {ROLE: source})
     assert "PatientName" in said
     assert not any(secret in said for secret in ("Secret", "Müller", "P-1"))
 
@@ -209,10 +186,10 @@ def test_an_enhanced_source_needs_frame_numbers() -> None:
     source = source_series(enhanced=True)
     objects = built(source)
     del source_reference(objects[0].dataset).ReferencedFrameNumber
-    assert "names no frame of the volume" in refusal(objects, source)
+    assert "names no frame of the volume" in refusal(objects, {ROLE: source})
     objects = built(source)
     del first(first(objects[1].dataset, "SCOORD"), "IMAGE").ReferencedSOPSequence[0].ReferencedFrameNumber
-    assert "that it does not have" in refusal(objects, source)
+    assert "that it does not have" in refusal(objects, {ROLE: source})
 
 
 def test_two_results_never_share_a_series_or_uid() -> None:
@@ -220,9 +197,9 @@ def test_two_results_never_share_a_series_or_uid() -> None:
     source = source_series()
     seg, report = built(source)
     report.dataset.SeriesInstanceUID = seg.dataset.SeriesInstanceUID
-    assert "SeriesInstanceUID is that of another result" in refusal((seg, report), source)
+    assert "SeriesInstanceUID is that of another result" in refusal((seg, report), {ROLE: source})
     seg, report = built(source)
-    assert "SOPInstanceUID is that of another result" in refusal((seg, seg, report), source)
+    assert "SOPInstanceUID is that of another result" in refusal((seg, seg, report), {ROLE: source})
 
 
 def test_uids_must_be_uids() -> None:
@@ -231,7 +208,7 @@ def test_uids_must_be_uids() -> None:
     objects = built(source)
     with pytest.warns(UserWarning, match="Invalid value for VR UI"):
         objects[0].dataset.SOPInstanceUID = "1.2.03"
-    assert "is not a UID" in refusal(objects, source)
+    assert "is not a UID" in refusal(objects, {ROLE: source})
 
 
 def test_source_images_of_two_patients_are_refused() -> None:
@@ -239,7 +216,7 @@ def test_source_images_of_two_patients_are_refused() -> None:
     source = source_series()
     objects = built(source)
     source.datasets[3].PatientID = "P-2"
-    assert "the source images disagree on PatientID" in refusal(objects, source)
+    assert "the source images disagree on PatientID" in refusal(objects, {ROLE: source})
 
 
 def test_source_images_of_two_studies_are_refused() -> None:
@@ -247,7 +224,7 @@ def test_source_images_of_two_studies_are_refused() -> None:
     source = source_series()
     objects = built(source)
     source.datasets[3].StudyInstanceUID = derived_uid("other")
-    assert f"the images of {ROLE} belong to several studies" in refusal(objects, source)
+    assert f"the images of {ROLE} belong to several studies" in refusal(objects, {ROLE: source})
 
 
 def test_a_mask_from_another_volume_is_refused() -> None:
@@ -255,7 +232,7 @@ def test_a_mask_from_another_volume_is_refused() -> None:
     source = source_series()
     objects = built(source)
     other = source_series(origin=(-50.0, -110.5, 120.25))
-    assert "of the volume which was analysed" in refusal(objects, replace(source, volume=other.volume))
+    assert "of the volume which was analysed" in refusal(objects, {ROLE: replace(source, volume=other.volume)})
 
 
 def test_an_object_of_an_unknown_series_is_refused() -> None:
@@ -263,12 +240,12 @@ def test_an_object_of_an_unknown_series_is_refused() -> None:
     source = source_series()
     objects = built(source)
     del objects[0].dataset.ReferencedSeriesSequence
-    assert "SEG: refers to no series that it was made from" in refusal(objects, source)
+    assert "SEG: refers to no series that it was made from" in refusal(objects, {ROLE: source})
 
 
 def test_nothing_is_not_a_result() -> None:
     """An empty list of objects is a fault of the builder, not a clean bill."""
-    assert "nothing was built" in refusal((), source_series())
+    assert "nothing was built" in refusal((), {ROLE: source_series()})
 
 
 def test_the_transfer_syntax_is_as_built() -> None:

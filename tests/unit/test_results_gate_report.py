@@ -1,6 +1,5 @@
 """The gate refuses every kind of wrong report: for each check there is one that it stops."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
@@ -8,12 +7,12 @@ import pytest
 from pydicom import Dataset
 
 from dicom_node.entities import derived_uid
-from dicom_node.errors import WrongObject
 from dicom_node.geometry import SourceSeries
 from dicom_node.results import BuiltObject, build, check
 from dicom_node.results.gate_case import Case
 from dicom_node.results.gate_report import REPORT_CHECKS
 from dicom_node.settings import ResultKind
+from tests.gate_cases import Corrupt, copies, put, refusal, without
 from tests.report_cases import (
     IN_WORDS,
     NO_SEG,
@@ -31,14 +30,12 @@ from tests.report_cases import (
 )
 from tests.results_cases import ROLE, VOLUME, findings, run_context, source_series
 
-Corrupt = Callable[[Dataset, SourceSeries], object]
-
 
 def built(source: SourceSeries, **changes: object) -> tuple[BuiltObject, ...]:
     """Build SEG and SR of findings of every sort, whose data sets may be changed without touching the source."""
     earlier = replace(PREDECESSOR, study_instance_uid=source.datasets[0].StudyInstanceUID)
     objects = build(all_sorts(), {ROLE: source}, run_context(predecessor=earlier, **changes))
-    return tuple(replace(each, dataset=deepcopy(each.dataset)) for each in objects)
+    return copies(objects)
 
 
 def in_words(source: SourceSeries) -> tuple[BuiltObject, ...]:
@@ -50,20 +47,6 @@ def nothing_found(source: SourceSeries) -> tuple[BuiltObject, ...]:
     """Build the SR of a run that found nothing."""
     (report,) = build(findings(remarks=("No brain was found.",)), {ROLE: source}, run_context())
     return (replace(report, dataset=deepcopy(report.dataset)),)
-
-
-def put(**values: object) -> Corrupt:
-    """Return a change of root attributes."""
-
-    def change(dataset: Dataset, _: SourceSeries) -> None:
-        for keyword, value in values.items():
-            setattr(dataset, keyword, value)
-
-    return change
-
-
-def without(keyword: str) -> Corrupt:
-    return lambda dataset, _: delattr(dataset, keyword)
 
 
 def _title(value: str, scheme: str) -> Corrupt:
@@ -340,16 +323,10 @@ CASES_WITH_SEG: tuple[tuple[str, Corrupt, str], ...] = (
 )
 
 
-def refusal(objects: tuple[BuiltObject, ...], source: SourceSeries) -> str:
-    with pytest.raises(WrongObject) as caught:
-        check(objects, {ROLE: source})
-    return str(caught.value)
-
-
 def judge(objects: tuple[BuiltObject, ...], source: SourceSeries, name: str, change: Corrupt, said: str) -> None:
     check(objects, {ROLE: source})
     change(objects[-1].dataset, source)
-    said_by_gate = refusal(objects, source)
+    said_by_gate = refusal(objects, {ROLE: source})
     assert f"SR, {name}: " in said_by_gate
     assert said in said_by_gate
 
@@ -394,14 +371,14 @@ def test_numbers_without_the_seg_that_they_refer_to_are_refused() -> None:
     """A report goes with the SEG that it was built with, or not at all."""
     source = source_series()
     _, report = built(source)
-    assert "leads nowhere" in refusal((report,), source)
+    assert "leads nowhere" in refusal((report,), {ROLE: source})
 
 
 def test_words_that_know_nothing_of_a_seg_do_not_go_with_it() -> None:
     """A report that says that nothing was found is not sent beside outlines of something."""
     source = source_series()
     seg, _ = built(source)
-    assert "a segment of the SEG is not mentioned" in refusal((seg, *nothing_found(source)), source)
+    assert "a segment of the SEG is not mentioned" in refusal((seg, *nothing_found(source)), {ROLE: source})
 
 
 @pytest.mark.parametrize("kind", [ResultKind.DOCUMENT, ResultKind.KEY_OBJECTS, ResultKind.PRESENTATION_STATE])
@@ -419,7 +396,7 @@ def test_an_enhanced_source_needs_frame_numbers() -> None:
     objects = built(source)
     region = first(group_of(objects[-1].dataset, "Mass 1"), "SCOORD")
     del first(region, "IMAGE").ReferencedSOPSequence[0].ReferencedFrameNumber
-    assert "a frame of" in refusal(objects, source)
+    assert "a frame of" in refusal(objects, {ROLE: source})
 
 
 def test_a_side_belongs_to_a_site() -> None:
@@ -429,4 +406,4 @@ def test_a_side_belongs_to_a_site() -> None:
     site = next(item for item in every(objects[-1].dataset, "363698007") if "ContentSequence" in item)
     site.ConceptNameCodeSequence[0].CodeValue = "121071"
     assert code(site) == "121071"
-    assert "a laterality is none, or not of a finding site" in refusal(objects, source)
+    assert "a laterality is none, or not of a finding site" in refusal(objects, {ROLE: source})
