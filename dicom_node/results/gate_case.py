@@ -60,6 +60,13 @@ def items(dataset: Dataset, keyword: str) -> Sequence[Any]:
     return dataset.get(keyword) or ()
 
 
+def other_than(dataset: Dataset, wanted: Mapping[str, object]) -> Iterator[str]:
+    """Yield a fault for every attribute that has another value than is wanted."""
+    for keyword, value in wanted.items():
+        if dataset.get(keyword) != value:
+            yield f"{keyword} is not {value}"
+
+
 def same_place(case: Case) -> Iterator[str]:
     """PS3.3 C.7.3.1: of the same part and side of the body as the source."""
     for keyword in ("BodyPartExamined", "Laterality"):

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydicom.uid import EncapsulatedPDFStorage
 
-from dicom_node.results.gate_case import Case, Check, items
+from dicom_node.results.gate_case import Case, Check, items, other_than
 from dicom_node.results.gate_references import astray
 
 #: Whatever acts when it is opened (ISO 32000-1, 12.6).
@@ -24,9 +24,7 @@ def _form(case: Case) -> Iterator[str]:
         "VerificationFlag": "UNVERIFIED",
         "ConversionType": "WSD",
     }
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if not str(case.dataset.get("DocumentTitle") or "").strip():
         yield "DocumentTitle is empty"
 

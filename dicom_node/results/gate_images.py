@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydicom import Dataset
 
-from dicom_node.results.gate_case import Case, Check, items
+from dicom_node.results.gate_case import Case, Check, items, other_than
 from dicom_node.results.gate_segmentation import TOLERANCE
 from dicom_node.results.source_images import is_multiframe, plane_of
 
@@ -33,9 +33,7 @@ def _form(case: Case) -> Iterator[str]:
         "PixelRepresentation": 0,
         "PhotometricInterpretation": image.get("PhotometricInterpretation", "MONOCHROME2"),
     }
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if next(iter(case.dataset.ImageType)) != "DERIVED":
         yield "ImageType is not DERIVED"
     if image.get("LossyImageCompression") == "01" != case.dataset.get("LossyImageCompression"):

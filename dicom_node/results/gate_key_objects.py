@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from pydicom import Dataset
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
-from dicom_node.results.gate_case import Case, Check, items
+from dicom_node.results.gate_case import Case, Check, items, other_than
+from dicom_node.results.gate_content import code_of
 from dicom_node.results.gate_references import astray, references, slice_finder
 
 _TITLE: Final = "113000"
@@ -14,24 +14,18 @@ _DESCRIPTION: Final = "113012"
 _EVIDENCE: Final = "CurrentRequestedProcedureEvidenceSequence"
 
 
-def _code(item: Dataset) -> str:
-    return next((str(name.CodeValue) for name in items(item, "ConceptNameCodeSequence")), "")
-
-
 def _form(case: Case) -> Iterator[str]:
     """PS3.3 C.17.6.2, PS3.16 TID 2010: a selection of what is of interest."""
     wanted = {"SOPClassUID": KeyObjectSelectionDocumentStorage, "ValueType": "CONTAINER"}
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if [item.TemplateIdentifier for item in items(case.dataset, "ContentTemplateSequence")] != ["2010"]:
         yield "the root is not by template 2010"
-    if _code(case.dataset) != _TITLE:
+    if code_of(case.dataset) != _TITLE:
         yield "the title is not Of Interest"
 
 
 def _words(case: Case) -> Iterator[str]:
-    said = [item for item in items(case.dataset, "ContentSequence") if _code(item) == _DESCRIPTION]
+    said = [item for item in items(case.dataset, "ContentSequence") if code_of(item) == _DESCRIPTION]
     if len(said) != 1 or not str(said[0].get("TextValue") or "").strip():
         yield "there is not one Key Object Description"
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from dicom_node.results.gate_case import Case, Check, items
+from dicom_node.results.gate_case import Case, Check, items, other_than
 
 
 def _form(case: Case) -> Iterator[str]:
@@ -18,9 +18,7 @@ def _form(case: Case) -> Iterator[str]:
         "BitsAllocated": 8,
         "BurnedInAnnotation": "YES",
     }
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if list(case.dataset.ImageType)[:2] != ["DERIVED", "SECONDARY"]:
         yield "ImageType is not DERIVED, SECONDARY"
 

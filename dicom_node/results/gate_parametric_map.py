@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ParametricMapStorage
 
-from dicom_node.results.gate_case import Case, Check, items
+from dicom_node.results.gate_case import Case, Check, items, other_than
 from dicom_node.results.gate_segmentation import SEGMENTATION_CHECKS
 
 _BYTES: Final = 4
@@ -25,9 +25,7 @@ def _form(case: Case) -> Iterator[str]:
         "ContentQualification": "RESEARCH",
         "PresentationLUTShape": "IDENTITY",
     }
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if next(iter(case.dataset.ImageType)) != "DERIVED":
         yield "ImageType is not DERIVED"
     if "PixelData" in case.dataset or "DoubleFloatPixelData" in case.dataset:

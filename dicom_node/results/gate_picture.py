@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from dicom_node.results.gate_case import Case, Check, items, same_place
+from dicom_node.results.gate_case import Case, Check, items, other_than, same_place
 from dicom_node.results.gate_references import astray, references, slice_finder
 from dicom_node.settings import ResultKind
 
@@ -32,9 +32,7 @@ def _form(case: Case) -> Iterator[str]:
         "HighBit": 7,
         "PixelRepresentation": 0,
     }
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if list(case.dataset.get("ImageType") or ()) != ["DERIVED", "SECONDARY"]:
         yield "ImageType is not DERIVED, SECONDARY"
 

@@ -6,7 +6,7 @@ from typing import Final
 from pydicom import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
-from dicom_node.results.gate_case import Case, Check, items
+from dicom_node.results.gate_case import Case, Check, items, other_than
 from dicom_node.results.gate_content import children, code_of, described, groups_of, template_of, walk
 from dicom_node.results.gate_measurements import MEASUREMENT_CHECKS
 from dicom_node.results.source_images import is_multiframe
@@ -34,9 +34,7 @@ def _form(case: Case) -> Iterator[str]:
         "VerificationFlag": "UNVERIFIED",
         "PreliminaryFlag": "PRELIMINARY",
     }
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     template = template_of(case.dataset)
     if template not in _TITLES:
         yield f"the root is by none of the templates {', '.join(_TITLES)}"

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
-from dicom_node.results.gate_case import Case, Check, items, same_place
+from dicom_node.results.gate_case import Case, Check, items, other_than, same_place
 from dicom_node.results.gate_frames import FrameGroups, frame_groups
 from dicom_node.results.source_images import is_multiframe, plane_of, position_of, source_of
 
@@ -44,9 +44,7 @@ _BACKGROUND: Final = "125040"
 def _form(case: Case) -> Iterator[str]:
     """PS3.3 C.8.20.2: the form that every viewer draws, or a label map that says everything a reader of one needs."""
     wanted = _LABEL_MAP if is_label_map(case.dataset) else _BIT_PLANES
-    for keyword, value in wanted.items():
-        if case.dataset.get(keyword) != value:
-            yield f"{keyword} is not {value}"
+    yield from other_than(case.dataset, wanted)
     if is_label_map(case.dataset):
         bits = case.dataset.get("BitsAllocated")
         if bits not in _LABELS or (case.dataset.get("BitsStored"), case.dataset.get("HighBit")) != (bits, bits - 1):

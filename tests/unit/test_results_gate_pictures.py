@@ -15,6 +15,7 @@ from dicom_node.geometry import SourceSeries
 from dicom_node.results import BuiltObject, check
 from dicom_node.results.gate import CHECKS, COMMON_CHECKS
 from dicom_node.settings import ResultKind
+from tests.gate_cases import refusal
 from tests.picture_cases import built, read, rich
 from tests.results_cases import ROLE, source_series
 
@@ -234,12 +235,6 @@ def whole() -> tuple[SourceSeries, tuple[BuiltObject, ...]]:
     return source, built(rich(), source)
 
 
-def refusal(objects: tuple[BuiltObject, ...], source: SourceSeries) -> str:
-    with pytest.raises(WrongObject) as caught:
-        check(objects, {ROLE: source})
-    return str(caught.value)
-
-
 @pytest.mark.parametrize(("kind", "name", "change", "said"), CASES)
 def test_a_corrupted_object_is_refused_with_its_reason(
     kind: str, name: str, change: Corrupt, said: str, whole: tuple[SourceSeries, tuple[BuiltObject, ...]]
@@ -252,7 +247,7 @@ def test_a_corrupted_object_is_refused_with_its_reason(
         for number, each in enumerate(objects)
     )
     change(spoilt[victim].dataset)
-    said_by_gate = refusal(spoilt, source)
+    said_by_gate = refusal(spoilt, {ROLE: source})
     assert f"{kind}, {name}: " in said_by_gate
     assert said in said_by_gate
 
@@ -288,14 +283,14 @@ def test_an_enhanced_source_needs_frame_numbers(kind: str) -> None:
     dataset = next(each.dataset for each in objects if each.kind == kind)
     if kind == "SC":
         del dataset.SourceImageSequence[0].ReferencedFrameNumber
-        assert "does not name exactly one" in refusal(objects, source)
+        assert "does not name exactly one" in refusal(objects, {ROLE: source})
     elif kind == "KO":
         first = next(item for item in dataset.ContentSequence if item.ValueType == "IMAGE")
         del first.ReferencedSOPSequence[0].ReferencedFrameNumber
-        assert "not as one slice" in refusal(objects, source)
+        assert "not as one slice" in refusal(objects, {ROLE: source})
     else:
         del annotation(dataset).ReferencedImageSequence[0].ReferencedFrameNumber
-        assert "means no slice" in refusal(objects, source)
+        assert "means no slice" in refusal(objects, {ROLE: source})
 
 
 def _windowed(**changes: object) -> SourceSeries:
