@@ -18,7 +18,7 @@ PYTEST ?=
 STUDY ?=
 OUT ?= demo-out
 
-.PHONY: help setup setup-test demo test viewers lint check bench-kills bench-power bench-hostile bench-reception bench-delivery bench-journey bench-volumes bench-results clean
+.PHONY: help setup setup-test demo test viewers lint check bench-kills bench-power bench-hostile bench-reception bench-delivery bench-journey bench-volumes bench-results bench-rules bench-pages clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1 - /p' Makefile
@@ -106,8 +106,14 @@ bench-journey: setup-test  ## Time from the last C-STORE to the result in the PA
 bench-volumes: setup-test  ## Brain volumes against deepbet's own command.
 	@$(INSIDE) $(BIN)/python -m bench.volumes
 
+bench-rules: setup  ## Edited rules tried on 100,000 studies, and one decision with 200 rules; about three minutes.
+	@$(BIN)/python -m bench.rules
+
 bench-results: setup  ## What a Segmentation of 104 organs costs, beside highdicom and dcmqi: seconds, memory, bytes.
 	@$(BIN)/python -m bench.results
+
+bench-pages: setup-test  ## How quick the pages are with 100,000 studies: queries, and first paint in Chromium.
+	@$(BIN)/python -m bench.pages
 
 clean:  ## Remove what was made here, .venv too.
 	rm -rf .venv .cache build dist demo-out bench-out viewers-out .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -59,6 +59,8 @@ echo_seconds = 2
 [compute]
 retry_wait_seconds = 0.5
 {tables.get("compute", "")}
+[admin]
+{tables.get("admin", "enabled = false")}
 [[source]]
 name = "scanner"
 ae_titles = ["{_SCANNER}", "STORESCU"]

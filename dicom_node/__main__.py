@@ -1,9 +1,9 @@
 """`dicom-node`, or `python -m dicom_node`: the command line."""
 
-from dicom_node.commands import asking, fetching, looking, running
+from dicom_node.commands import asking, fetching, looking, people, ruling, running
 from dicom_node.commands.app import app
 
-__all__ = ["asking", "fetching", "looking", "main", "running"]
+__all__ = ["asking", "fetching", "looking", "main", "people", "ruling", "running"]
 
 
 def main() -> None:

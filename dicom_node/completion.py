@@ -47,6 +47,19 @@ class StudyArrivals:
     associations: tuple[AssociationState, ...]
     watched_since: float
 
+    @property
+    def quiet_since(self) -> float:
+        """Since when nothing came, and somebody listened (UTC seconds)."""
+        return max(self.last_arrival_at, self.watched_since)
+
+    @property
+    def released_at(self) -> float | None:
+        """When the last association was released (UTC seconds); None if one is open, or ended in any other way."""
+        if not all(state.end is AssociationEnd.RELEASED for state in self.associations):
+            return None
+        times = [state.ended_at for state in self.associations if state.ended_at is not None]
+        return max(times) if times and len(times) == len(self.associations) else None
+
 
 @dataclass(frozen=True, slots=True)
 class CompletionAnswer:
@@ -59,8 +72,7 @@ class CompletionAnswer:
 
 def decide(arrivals: StudyArrivals, policy: CompletionSettings, now: float) -> CompletionAnswer:
     """Return whether a study is complete at a time (UTC seconds), and the reason in words."""
-    quiet_since = max(arrivals.last_arrival_at, arrivals.watched_since)
-    released_at = _released_at(arrivals)
+    quiet_since, released_at = arrivals.quiet_since, arrivals.released_at
     quiet_at = quiet_since + policy.quiet_seconds
     if released_at is not None:
         grace_since = max(quiet_since, released_at)
@@ -77,14 +89,6 @@ def decide(arrivals: StudyArrivals, policy: CompletionSettings, now: float) -> C
 
 def _complete(reason: str, now: float) -> CompletionAnswer:
     return CompletionAnswer(complete=True, reason=reason, look_again_at=now)
-
-
-def _released_at(arrivals: StudyArrivals) -> float | None:
-    """Return when the last association was released; None if one is open, or ended in any other way."""
-    if not all(state.end is AssociationEnd.RELEASED for state in arrivals.associations):
-        return None
-    times = [state.ended_at for state in arrivals.associations if state.ended_at is not None]
-    return max(times) if times and len(times) == len(arrivals.associations) else None
 
 
 def _counted(arrivals: StudyArrivals) -> str:

@@ -12,8 +12,9 @@ import re
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +30,14 @@ from dicom_node.settings import ComputeSettings
 log = structlog.get_logger(__name__)
 
 _PROGRESS_TOPIC: Final = "dicom-node-progress"
+_LOG_TOPIC: Final = "dicom-node-job-log"
 _MEMORY_TOPIC: Final = "worker-restart-memory"  # published by Dask's nanny, with the pid it ended
 _RESTART_SECONDS: Final = 30
 _PLACING_SECONDS: Final = 5
 #: How long the cause of a death is waited for; another computer's worker tells none.
 _CAUSE_SECONDS: Final = 2.0
+#: Lines of the log of a job, for when its worker dies.
+_LINES_KEPT: Final = 200
 _DEATH: Final = re.compile(r"Worker process (\d+) was killed by signal (\d+)")  # the nanny's own words
 _ENGINE: Final[dict[str, Any]] = {
     # the ledger decides on retries, so a job that took its worker down is never run again by the engine
@@ -55,17 +59,25 @@ _ENGINE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How one job ended: the step's value, or the failure."""
+    """How one job ended: the step's value, or the failure.
+
+    Parameters
+    ----------
+    said : tuple of str
+        The last lines of its log that came here while it ran; the value has them all, if there is one.
+    """
 
     job_id: int
     value: Any
     failure: Failure | None
+    said: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Running:
     future: Future
     deadline: float
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES_KEPT))
 
 
 class Compute:
@@ -124,6 +136,7 @@ class Compute:
             said = f"no Dask scheduler answers at {self._settings.scheduler}"
             raise ComputeUnavailable(f"{said}: start it, or leave [compute] scheduler empty") from error
         self._client.subscribe_topic(_PROGRESS_TOPIC, self._note_progress)
+        self._client.subscribe_topic(_LOG_TOPIC, self._note_line)
         self._client.subscribe_topic(_MEMORY_TOPIC, self._note_memory)
 
     def _local(self) -> dict[str, Any]:
@@ -154,6 +167,10 @@ class Compute:
             self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close(timeout=10)
+
+    def workers(self) -> int:
+        """Return how many workers there are, busy or not."""
+        return 0 if self._client is None else len(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def free_slots(self) -> int:
         """Return how many jobs can start now."""
@@ -192,11 +209,17 @@ class Compute:
             items = list(self._running.items())
         done = [self._ended(job_id, item) for job_id, item in items if item.future.done()]
         late = [item for item in items if not item[1].future.done() and time.monotonic() > item[1].deadline]
-        for job_id, _ in late:
+        for job_id, item in late:
             self.cancel(job_id)
             limit = f"{self._settings.time_limit_seconds:g} s, the time limit ([compute] time_limit_seconds)"
-            done.append(Ended(job_id, None, TimeLimitExceeded(f"stopped after {limit}")))
+            done.append(Ended(job_id, None, TimeLimitExceeded(f"stopped after {limit}"), tuple(item.said)))
         return done
+
+    def said(self, job_id: int) -> tuple[str, ...]:
+        """Return the last lines of the log of a job that runs."""
+        with self._lock:
+            item = self._running.get(job_id)
+            return tuple(item.said) if item else ()
 
     def cancel(self, job_id: int) -> None:
         """Stop a job by ending its worker process, even one that is stuck in C code; a new worker takes its place."""
@@ -231,10 +254,11 @@ class Compute:
             self._running.pop(job_id, None)
         error = item.future.exception()
         if error is not None:
-            return Ended(job_id, None, self._failure(error))
+            return Ended(job_id, None, self._failure(error), tuple(item.said))
         if item.future.status != "finished":
             # cancelled or lost, not by us: the connection to the scheduler broke, or it was started anew
-            return Ended(job_id, None, ComputeUnavailable("the compute engine has forgotten the job"))
+            forgotten = ComputeUnavailable("the compute engine has forgotten the job")
+            return Ended(job_id, None, forgotten, tuple(item.said))
         return Ended(job_id, item.future.result(), None)
 
     def _failure(self, error: BaseException) -> Failure:
@@ -256,6 +280,13 @@ class Compute:
     def _note_progress(self, event: Any) -> None:
         _, message = event
         self._on_progress(message["job"], message["share"], message["step"])
+
+    def _note_line(self, event: Any) -> None:
+        _, message = event
+        with self._lock:
+            item = self._running.get(message["job"])
+            if item is not None:
+                item.said.append(message["line"])
 
     def _note_memory(self, event: Any) -> None:
         _, message = event
@@ -316,3 +347,8 @@ class _Deaths(logging.Handler):
 def report_progress(job_id: int, share: float, step: str) -> None:
     """Called on a worker: tell the node how far a job is."""
     get_worker().log_event(_PROGRESS_TOPIC, {"job": job_id, "share": share, "step": step})
+
+
+def report_line(job_id: int, line: str) -> None:
+    """Called on a worker: tell the node a line of a job's log."""
+    get_worker().log_event(_LOG_TOPIC, {"job": job_id, "line": line})

@@ -2,7 +2,8 @@
 
 A pipeline is a class found by its entry point (group `dicom_node.pipelines`). The node makes one object of it in
 a worker process, calls `load` once, then `run` for each job. Volumes are `highdicom.Volume`: array float32,
-(slice, row, column), modality units; affine float64, 4 x 4, index to LPS mm.
+(slice, row, column), modality units; affine float64, 4 x 4, index to LPS mm. What a pipeline logs while it runs, with
+`logging` or `structlog`, is kept with the job; what it may declare beside is in `dicom_node.declarations`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -7,14 +7,16 @@ Stages of the journey like those of `flow`: ticks that meet the others only in t
 
 import random
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from dicom_node import offers, proving
-from dicom_node.breaker import Breakers
+from dicom_node.breaker import Breakers, Outage
 from dicom_node.commitment import Report
+from dicom_node.echoes import Echo, Echoes
 from dicom_node.entities import Peer, derived_uid
 from dicom_node.errors import Failure, ServiceNotOffered
 from dicom_node.instance_store import InstanceStore
@@ -68,6 +70,7 @@ class Delivering:
         self._breakers = Breakers(delivery.first_wait_seconds, delivery.longest_wait_seconds)
         self._senders = Senders(settings.node.ae_title, clock)
         self._offers = known or offers.Offers()
+        self._echoes = Echoes()
         self._mute_until: dict[str, float] = {}
         self._stopping = threading.Event()
         # destinations to which something is being sent, or was when a tick broke off
@@ -79,7 +82,31 @@ class Delivering:
         """Begin no other object: the node is about to go away, and a slow line may need hours for what is due."""
         self._stopping.set()
 
+    def take(self, settings: Settings) -> None:
+        """Work with these settings from now on; what was learnt of a destination that has changed is forgotten."""
+        before, self._settings = self._settings.destinations, settings
+        for destination in before:
+            if destination not in settings.destinations:
+                self._forget(destination.name)
+
+    def _forget(self, name: str) -> None:
+        self._breakers.answered(name)
+        self._offers.forget(name)
+        self._echoes.forget(name)
+        self._mute_until.pop(name, None)
+        self._was_there.pop(name, None)
+        # what waited because it could not be reached has another way now
+        self._ledger.deliveries.bring_back(name, self._clock())
+
     # -- done -> delivered -------------------------------------------------------------------------------------------
+
+    def outage(self, destination: Destination) -> Outage | None:
+        """Return since when a destination does not answer, or None."""
+        return self._breakers.outage(destination.name)
+
+    def echo(self, destination: Destination) -> Echo | None:
+        """Return when a destination was last asked whether it is there, and what came of it."""
+        return self._echoes.of(destination.name)
 
     def deliver(self, destination: Destination) -> None:
         """Send what is due to one destination; each object's answer becomes its row's state."""
@@ -88,7 +115,7 @@ class Delivering:
             return
         name, ledger = destination.name, self._ledger.deliveries
         if name in self._begun:  # the tick before broke off, and could not even say so in the ledger
-            ledger.take_back_from(name, self._owner, now + self._wait(1))
+            ledger.take_back_from(name, self._owner, now, now + self._wait(1))
         # whoever keeps the leases of this node renews it
         due = ledger.start(name, self._owner, now, now + LEASE_SECONDS, _DELIVERIES_A_TICK)
         if not due:
@@ -220,8 +247,9 @@ class Delivering:
         One that was there the time before, too, was never away: what fails there all the same keeps its growing
         waits, and only new objects are tried.
         """
-        name = destination.name
-        if self._breakers.outage(name) is None and not self._ledger.deliveries.waiting_for(name):
+        name, echo = destination.name, self._echoes.of(destination.name)
+        silent = echo is not None and not echo.answered
+        if self._breakers.outage(name) is None and not silent and not self._ledger.deliveries.waiting_for(name):
             return
         was_there = self._was_there.get(name, False)
         self._was_there[name] = self._is_there(destination)
@@ -236,19 +264,21 @@ class Delivering:
             log.info("destination answers again", destination=name, objects=count)
 
     def _is_there(self, destination: Destination) -> bool:
+        answered, reason, began = True, "", time.monotonic()
         try:
             self._senders.of(destination).echo()
-        except ServiceNotOffered:
-            pass  # without C-ECHO it answers all the same
-        except Failure:
-            return False
-        return True
+        except ServiceNotOffered as refusal:
+            reason = str(refusal)  # without C-ECHO it answers all the same
+        except Failure as failure:
+            answered, reason = False, str(failure)
+        self._echoes.note(destination.name, Echo(self._clock(), answered, time.monotonic() - began, reason))
+        return answered
 
     # -- what destinations accept ------------------------------------------------------------------------------------
 
     def learn(self, destination: Destination) -> None:
         """Ask a destination which results it accepts; what it does not take as its profile says is noted once."""
-        if not self._breakers.allows(destination.name, self._clock()):
+        if not self._breakers.allows(destination.name, self._clock()) or not self._is_there(destination):
             return
         profile = self._settings.profile(destination.profile)
         try:

@@ -4,6 +4,8 @@
 Status codes: PS3.4 Annex B.2.3 (Storage), PS3.7 Annex C.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -83,8 +85,37 @@ class Failure(DicomNodeError):
     retryable: ClassVar[bool] = False
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One thing that is wrong in a text, and what would be right; line and column count from 1."""
+
+    line: int
+    column: int
+    what: str
+
+    def told(self, name: str) -> str:
+        """Return "file:line: what"."""
+        return f"{name}:{self.line}: {self.what}"
+
+
 class SettingsInvalid(Failure):
-    """`node.toml` or `rules.toml` has faults; the text lists every one with file and line."""
+    """`node.toml` or `rules.toml` has faults; the text lists every one with file and line.
+
+    Attributes
+    ----------
+    faults : tuple of Fault
+        The same as values, where they have a place in the file.
+    """
+
+    def __init__(self, text: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(text)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def of(cls, name: str, faults: Sequence[Fault]) -> "SettingsInvalid":
+        """Return the error for the faults of one file, in order of their lines."""
+        ordered = sorted(set(faults))
+        return cls("\n".join(dict.fromkeys(fault.told(name) for fault in ordered)), ordered)
 
 
 class TlsUnusable(Failure):
@@ -147,6 +178,10 @@ class PeerRefused(Failure):
 
 class ServiceNotOffered(PeerRefused):
     """A peer does not accept the service at all: it need not be asked again."""
+
+
+class PagesUnavailable(Failure):
+    """The pages cannot be served; the text says what to change. The node receives all the same."""
 
 
 class TransitionForbidden(Failure):

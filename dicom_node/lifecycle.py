@@ -105,6 +105,7 @@ class DeliveryEvent(StrEnum):
     FAILED_FOR_NOW = "failed for now"
     FAILED_FOR_GOOD = "failed for good"
     RETRY_ASKED = "retry asked"
+    RESEND_ASKED = "resend asked"  # of what arrived: somebody lost it there, or it is to go once more
     CANCEL_ASKED = "cancel asked"
 
 
@@ -162,6 +163,8 @@ DELIVERY_TRANSITIONS: Final[Mapping[tuple[DeliveryState, DeliveryEvent], Deliver
     (DeliveryState.DELIVERED, DeliveryEvent.PROVEN): DeliveryState.CONFIRMED,
     (DeliveryState.DELIVERED, DeliveryEvent.FOUND_MISSING): DeliveryState.WAITING,
     (DeliveryState.DELIVERED, DeliveryEvent.GIVEN_UP): DeliveryState.HELD,
+    (DeliveryState.DELIVERED, DeliveryEvent.RESEND_ASKED): DeliveryState.WAITING,
+    (DeliveryState.CONFIRMED, DeliveryEvent.RESEND_ASKED): DeliveryState.WAITING,
     (DeliveryState.SENDING, DeliveryEvent.INTERRUPTED): DeliveryState.WAITING,
     (DeliveryState.SENDING, DeliveryEvent.FAILED_FOR_NOW): DeliveryState.WAITING,
     (DeliveryState.SENDING, DeliveryEvent.FAILED_FOR_GOOD): DeliveryState.HELD,

@@ -27,8 +27,10 @@ SAFE_KEYS: Final = frozenset(
         *("progress", "step", "kind", "free_mib", "floor_mib", "name", "file", "line", "signal"),
     }
 )
-_QUOTING_LIBRARIES: Final = ("pydicom", "pynetdicom", "highdicom", "urllib3")
-_WITHHELD: Final = "(withheld)"
+#: Their lines quote the data they meet.
+QUOTING_LIBRARIES: Final = ("pydicom", "pynetdicom", "highdicom", "urllib3")
+#: Stands where a value is not written.
+WITHHELD: Final = "(withheld)"
 
 
 class _Forgiving:
@@ -80,7 +82,7 @@ def _route_library_lines(stream: Any, renderer: Any, shared: list[Any]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for name in _QUOTING_LIBRARIES:
+    for name in QUOTING_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     # a tick that is skipped because the one before still runs is how ticks are meant to work
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
@@ -107,7 +109,7 @@ def describe_error(_logger: WrappedLogger, _name: str, event: EventDict) -> Even
 
 def withhold(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """Withhold the value of every key that is not known to be safe."""
-    return {key: value if key in SAFE_KEYS or key.startswith("_") else _WITHHELD for key, value in event.items()}
+    return {key: value if key in SAFE_KEYS or key.startswith("_") else WITHHELD for key, value in event.items()}
 
 
 def safe_text(error: BaseException) -> str:

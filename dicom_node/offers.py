@@ -133,6 +133,11 @@ class Offers:
             self._known[name] = accepted
             return is_new
 
+    def forget(self, name: str) -> None:
+        """Know nothing of a destination that is another one now."""
+        with self._lock:
+            self._known.pop(name, None)
+
     def of(self, name: str) -> Accepted:
         """Return what a destination accepts; nothing is known of one that has not been asked."""
         with self._lock:

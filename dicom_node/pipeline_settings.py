@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dicom_node import catalogue
 from dicom_node.contract import SettingValue, checked_settings
-from dicom_node.errors import PipelineUnknown, SettingsInvalid
+from dicom_node.errors import Fault, PipelineUnknown, SettingsInvalid
 from dicom_node.routing import RuleSet
 from dicom_node.settings import Settings
 from dicom_node.toml_source import KeyPath, read_toml
@@ -14,23 +14,12 @@ from dicom_node.toml_source import KeyPath, read_toml
 _Given = Mapping[KeyPath, tuple[str, Mapping[str, SettingValue]]]
 
 
-def check_rule_settings(rules: RuleSet, text: str, name: str) -> None:
-    """Check the `settings` of every rule.
-
-    Parameters
-    ----------
-    text, name : str
-        The file that the rules were read from, and what to call it in faults.
-
-    Raises
-    ------
-    SettingsInvalid
-        With every fault as "file:line: what is wrong".
-    """
+def rule_setting_faults(rules: RuleSet, text: str) -> list[Fault]:
+    """Return what is wrong with the `settings` of every rule of a text."""
     given: _Given = {
         ("rule", number, "settings"): (rule.pipeline, rule.settings) for number, rule in enumerate(rules.rules)
     }
-    _raise_faults(given, text, name)
+    return _all_faults(given, text)
 
 
 def check_node_settings(settings: Settings, config: Path) -> None:
@@ -42,18 +31,18 @@ def check_node_settings(settings: Settings, config: Path) -> None:
         With every fault as "file:line: what is wrong".
     """
     given: _Given = {("pipelines", pipeline): (pipeline, values) for pipeline, values in settings.pipelines.items()}
-    _raise_faults(given, config.read_text(encoding="utf-8"), str(config))
+    faults = _all_faults(given, config.read_text(encoding="utf-8"))
+    if faults:
+        raise SettingsInvalid.of(str(config), faults)
 
 
-def _raise_faults(given: Mapping[KeyPath, tuple[str, Mapping[str, SettingValue]]], text: str, name: str) -> None:
+def _all_faults(given: _Given, text: str) -> list[Fault]:
     source = read_toml(text)
-    faults = [
-        f"{name}:{source.line((*path, key))}: {fault}"
+    return [
+        Fault(*source.place((*path, key)), fault)
         for path, (pipeline, values) in given.items()
         for key, fault in _faults(pipeline, values)
     ]
-    if faults:
-        raise SettingsInvalid("\n".join(faults))
 
 
 def _faults(pipeline: str, values: Mapping[str, SettingValue]) -> Iterator[tuple[str, str]]:

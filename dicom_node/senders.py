@@ -133,6 +133,7 @@ class PeerArchive:
 class _Way:
     """To a destination: what sends, and what asks; nobody asks a folder."""
 
+    destination: Destination
     sender: Sender
     archive: PeerArchive | QidoRs | None = None
 
@@ -164,18 +165,20 @@ class Senders:
 
     def _way(self, destination: Destination) -> _Way:
         with self._lock:
-            if destination.name not in self._known:
-                self._known[destination.name] = self._made(destination)
-            return self._known[destination.name]
+            known = self._known.get(destination.name)
+            if known is None or known.destination != destination:  # it may be changed while the node runs
+                known = self._known[destination.name] = self._made(destination)
+            return known
 
     def _made(self, destination: Destination) -> _Way:
         pace = Pace(destination.maximum_mib_per_second)
         match destination:
             case DicomDestination():
-                return _Way(StorageSender(destination, self._calling, pace), PeerArchive(destination, self._calling))
+                sender = StorageSender(destination, self._calling, pace)
+                return _Way(destination, sender, PeerArchive(destination, self._calling))
             case DicomWebDestination():
                 service = Service(destination.web, self._clock)
-                return _Way(StowRsSender(service, destination.timeout_seconds, pace), QidoRs(service))
+                return _Way(destination, StowRsSender(service, destination.timeout_seconds, pace), QidoRs(service))
             case FolderDestination():
-                return _Way(FolderSender(destination.path, pace))
+                return _Way(destination, FolderSender(destination.path, pace))
         raise TypeError(type(destination).__name__)

@@ -24,7 +24,9 @@ from dicom_node.entities import InstanceRef, JobKey
 from dicom_node.errors import Failure, GeometryUnusable, PipelineFailed, PipelineRefused, SettingsInvalid
 from dicom_node.geometry import SourceSeries, read_series, require_slices
 from dicom_node.instance_store import InstanceStore
-from dicom_node.ledger import Result
+from dicom_node.job_log import JobLog
+from dicom_node.job_meter import Meter
+from dicom_node.ledger import Effort, Resources, Result
 from dicom_node.log import safe_text, where
 from dicom_node.settings import ResultProfile
 
@@ -105,6 +107,8 @@ class Answer:
         What the pipeline says to the radiologist.
     failure : Failure or None
         Why there is no result. What `made` holds then is the notice that says so.
+    resources, log : Resources, tuple of str
+        What the job used, and what was logged meanwhile.
     """
 
     made: tuple[Result, ...] = ()
@@ -113,31 +117,50 @@ class Answer:
     remarks: tuple[str, ...] = ()
     measured: tuple[tuple[str, float, str], ...] = ()
     failure: Failure | None = None
+    resources: Resources | None = None
+    log: tuple[str, ...] = ()
+    weights: str = ""
+
+    def effort(self) -> Effort:
+        """Return what is kept of the attempt beside its results."""
+        return Effort(self.seconds, self.resources, self.log)
 
 
-def perform(order: Order, progress: Progress) -> Answer:
-    """Do a job; whatever goes wrong is in the answer, because an exception of a library may quote patient data."""
-    answer = Answer()
-    try:
-        _perform(order, progress, answer)
-    except Failure as failure:
-        answer.failure = failure
-    except Exception as error:  # noqa: BLE001 - the named boundary: a pipeline may raise anything
-        answer.failure = PipelineFailed(f"{order.pipeline} failed: {safe_text(error)} at {where(error)}")
-    if answer.failure is not None:
-        answer.made, answer.recipients = (), {}  # what was stored before a failure is no result
-        _tell(order, answer.failure, answer)
+def perform(order: Order, progress: Progress, tell: Callable[[str], None] = lambda _: None) -> Answer:
+    """Do a job; whatever goes wrong is in the answer, because an exception of a library may quote patient data.
+
+    Parameters
+    ----------
+    tell : callable
+        Is given the lines of the job's log while it runs; the answer has them all.
+    """
+    answer, meter, said = Answer(), Meter(), JobLog(tell)
+    with said.listening():
+        try:
+            _perform(order, said.steps(progress), answer, said)
+        except Failure as failure:
+            answer.failure = failure
+            said.fault(failure)
+        except Exception as error:  # noqa: BLE001 - the named boundary: a pipeline may raise anything
+            answer.failure = PipelineFailed(f"{order.pipeline} failed: {safe_text(error)} at {where(error)}")
+            said.fault(error)
+        if answer.failure is not None:
+            answer.made, answer.recipients = (), {}  # what was stored before a failure is no result
+            _tell(order, answer.failure, answer)
+    answer.resources, answer.log = meter.read(answer.weights), said.lines()
     return answer
 
 
-def _perform(order: Order, progress: Progress, answer: Answer) -> None:
+def _perform(order: Order, progress: Progress, answer: Answer, said: JobLog) -> None:
     with _timed(answer, "load"), _no_collection():
         progress(0.0, "loading images")
         sources = {role: _source(order.store, refs) for role, refs in order.inputs.items()}
         priors, unusable = _priors(order)
+        said.keep_out(source.datasets[0] for source in (*sources.values(), *priors.values()))
     with _timed(answer, "model"):
         progress(0.1, "loading model")
         pipeline, weights = _warm(order.pipeline, order.device)
+        answer.weights = weights
         unusable += _require_roles(pipeline, sources, priors)
         settings = _settings(pipeline, order.settings)
     with _timed(answer, "run"):
@@ -352,11 +375,8 @@ def _images(order: Order, refs: Sequence[InstanceRef]) -> list[Dataset]:
     for ref in refs:
         with suppress(InvalidDicomError, OSError):
             image = dcmread(order.store / ref.path, stop_before_pixels=True)
-            images += (
-                [image]
-                if {"SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"} <= set(image.dir())
-                else []
-            )
+            if {"SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"} <= set(image.dir()):
+                images.append(image)
     return images
 
 

@@ -1,6 +1,6 @@
 """Brain mask and volume from a whole-head T1 series, with deepbet's networks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ from dicom_node.contract import (
     checked_settings,
 )
 from dicom_node.errors import ModelUnavailable
+from pipelines.deepbet_files import weight_files
 
 if TYPE_CHECKING:
     from pipelines.deepbet_engine import Engine
@@ -59,10 +60,19 @@ class BrainExtraction:
         "minimum_volume_ml": Setting(700.0, "a smaller outline is not reported as a brain (ml)", 0.0, 5000.0),
         "maximum_volume_ml": Setting(2200.0, "a larger outline is not reported as a brain (ml)", 0.0, 5000.0),
     }
+    outputs: Mapping[str, str] = {
+        _LABEL: "segment on the T1 series: the outline of the brain",
+        "Volume": "measurement in ml: what lies inside that outline",
+        "Remark": "a sentence instead of both, if no plausible brain was found",
+    }
 
     def __init__(self, weights_folder: Path | None = None) -> None:
         self._weights_folder = weights_folder
         self._engine: Engine | None = None
+
+    def weight_files(self) -> Sequence[Path]:
+        """Return both weight files, in the order in which they are digested; raises ModelUnavailable."""
+        return weight_files(self._weights_folder)
 
     def load(self, device: str) -> str:
         """Load both networks and keep them.

@@ -6,24 +6,16 @@ used; installing with `--no-deps` leaves its desktop program's requirements out.
 """
 
 import hashlib
-import importlib.metadata
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from dicom_node.errors import ModelUnavailable
-
-DEEPBET_VERSION: Final = "1.0.2"
-#: File name to SHA-256, in the order in which they are digested.
-WEIGHTS: Final = {
-    "model.pt": "de8ee7c69654d0dd3935dc4a5d84571d8ecf4637a6bfc01df399c4c2bc86e0fd",
-    "bbox_model.pt": "39a7b2b5f799faa1391ea97bfcdc0b9299f20d84f2316a4ff8918dc4685e40aa",
-}
-_CURE: Final = f"install them with: pip install --no-deps deepbet=={DEEPBET_VERSION}"
+from pipelines.deepbet_files import CURE, DEEPBET_VERSION, WEIGHTS, weight_files
 
 #: A frozen TorchScript module: float32 (1, 1, x, y, z) to (1, 2, x, y, z), channel 1 the probability.
 Network = Any
@@ -65,7 +57,7 @@ def load_networks(device: str, folder: Path | None) -> Networks:
     ModelUnavailable
         If a file is missing or is not the one that was published, or the device does not exist.
     """
-    contents = [_checked(name, folder) for name in WEIGHTS]
+    contents = [_checked(path) for path in weight_files(folder)]
     target = _device(device)
     outline, locate = (_frozen(content, target) for content in contents)
     return Networks(outline, locate, target, hashlib.sha256(b"".join(contents)).hexdigest())
@@ -83,28 +75,14 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _checked(name: str, folder: Path | None) -> bytes:
-    path = _installed(name) if folder is None else folder / name
-    if not path.is_file():
-        raise ModelUnavailable(f"{path} is missing; {_CURE}")
+def _checked(path: Path) -> bytes:
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
-    if found != WEIGHTS[name]:
+    if found != WEIGHTS[path.name]:
         raise ModelUnavailable(
-            f"{path} is not the file published with deepbet {DEEPBET_VERSION} (SHA-256 {found}); {_CURE}"
+            f"{path} is not the file published with deepbet {DEEPBET_VERSION} (SHA-256 {found}); {CURE}"
         )
     return content
-
-
-def _installed(name: str) -> Path:
-    try:
-        files = importlib.metadata.files("deepbet") or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise ModelUnavailable(f"the deepbet weights are not installed; {_CURE}") from error
-    found = [file for file in files if file.parts[-2:] == ("models", name)]
-    if not found:
-        raise ModelUnavailable(f"the installed deepbet package holds no {name}; {_CURE}")
-    return Path(str(found[0].locate()))
 
 
 def _frozen(content: bytes, device: torch.device) -> Network:

@@ -83,7 +83,7 @@ def queued(ledger: Ledger, *wanted: NewJob, study: str = STUDY, at: float = NOW)
     """Receive one image of a study, freeze it, and record the jobs that are wanted."""
     arrive(ledger, image(1, study=study), at=at, association=replace(SCANNER, id=f"a-{study}"))
     revision = complete(ledger, study, at)
-    ids = ledger.studies.record_verdicts(revision, "[]", ("digest", "rules"), wanted or (new_job(),), at)
+    ids = ledger.studies.record_verdicts(revision, "[]", ("digest", 1), wanted or (new_job(),), at)
     return [job for each in ids if (job := ledger.jobs.get(each)) is not None]
 
 

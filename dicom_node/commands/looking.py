@@ -22,14 +22,27 @@ from dicom_node.commands.app import (
 )
 from dicom_node.entities import AssociationRecord, StudyFacts
 from dicom_node.errors import Failure
-from dicom_node.flow import study_facts
-from dicom_node.ledger import Commitment, Conflict, Delivery, Fetch, Job, Ledger, Revision
+from dicom_node.known_facts import study_facts
+from dicom_node.ledger import (
+    Commitment,
+    Conflict,
+    Delivery,
+    Fetch,
+    Job,
+    JobRun,
+    Ledger,
+    LedgerMissing,
+    Revision,
+    open_ledger,
+)
 from dicom_node.lifecycle import DeliveryState, JobState, ResultsState
-from dicom_node.node import read_rules
+from dicom_node.node import ledger_url
 from dicom_node.presentation import sop_class_name
+from dicom_node.rulebook import RuleBook, Rules, read_rules
 from dicom_node.senders import Senders
 from dicom_node.settings import Destination, Settings
 from dicom_node.study_folder import one_study
+from dicom_node.wanted import zone_of
 
 _SHOWN: Final = 20
 
@@ -118,19 +131,30 @@ def explain(
     """Say for every rule and every condition: the value seen, the value wanted, and yes, no or missing."""
     settings = settings_of(config)
     with failures_shown():
-        rules = read_rules(settings)
+        rules = _rules_in_force(settings)
         facts = one_study(Path(study)).facts if Path(study).is_dir() else _known_facts(settings, study)
     verdicts = routing.route(facts, rules.parsed)
     if as_json:
         print_json({"study": facts.study_instance_uid, "verdicts": [routing.verdict_to_json(v) for v in verdicts]})
     else:
-        out.print(f"Study {facts.study_instance_uid}, rules of {settings.node.rules}:", markup=False)
+        version = f" (version {rules.version})" if rules.version else ""
+        out.print(f"Study {facts.study_instance_uid}, rules of {settings.node.rules}{version}:", markup=False)
         for verdict in verdicts:
-            out.print()
-            for line in routing.explain_lines(verdict):
-                out.print(line, markup=False, highlight=False)
+            out.print("\n".join(("", *routing.explain_lines(verdict))), markup=False, highlight=False)
     if not any(verdict.fires for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _rules_in_force(settings: Settings) -> Rules:
+    """Return the newest version of the ledger; where no node has run yet, what the file says."""
+    try:
+        ledger = open_ledger(ledger_url(settings), create=False)
+    except LedgerMissing:
+        return read_rules(settings)
+    try:
+        return RuleBook(settings, ledger, time.time).in_force() or read_rules(settings)
+    finally:
+        ledger.close()
 
 
 def _known_facts(settings: Settings, study: str) -> StudyFacts:
@@ -141,7 +165,7 @@ def _known_facts(settings: Settings, study: str) -> StudyFacts:
         received = ledger.studies.received(study, revisions[-1].number)
     if received is None:
         raise StudyUnknown(f"{study} is arriving just now: its headers are not read yet, ask again in a second")
-    return study_facts(study, received)
+    return study_facts(study, received, zone_of(settings))
 
 
 @app.command()
@@ -184,6 +208,12 @@ def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
         "refused_senders": [] if study else [_told_sender(each) for each in ledger.arrivals.refused()[:_SHOWN]],
     }
     if study:
+        told["runs"] = [_told_run(each) for each in ledger.runs.of_study(study)]
+        told["delivery_attempts"] = [
+            {"id": f"D{number}", "at": _time(each.at), "outcome": each.outcome, "reason": each.reason}
+            for number, attempts in sorted(ledger.deliveries.attempts(study).items())
+            for each in attempts
+        ]
         told["conflicts"] = [_told_conflict(each) for each in ledger.proofs.conflicts(study)]
         told["events"] = [
             {"at": _time(at), "kind": kind, "text": text} for at, kind, text in ledger.events(study=study)
@@ -209,10 +239,28 @@ def _told_job(job: Job) -> dict[str, Any]:
         "id": f"J{job.id}",
         "study": job.study_instance_uid,
         "rule": job.rule,
+        "rules": job.rules_version or "",
         "pipeline": job.pipeline,
         "state": str(job.state),
         "attempts": job.attempts,
         "reason": doing,
+    }
+
+
+def _told_run(run: JobRun) -> dict[str, Any]:
+    used = run.effort.resources
+    return {
+        "job": f"J{run.job_id}",
+        "run": run.number,
+        "started": "" if run.started_at is None else _time(run.started_at),
+        "ended": _time(run.ended_at),
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "cpu seconds": "" if used is None else used.cpu_seconds,
+        "peak MiB": "" if used is None else used.peak_memory_mib,
+        "device": "" if used is None else used.device,
+        "GPU MiB": "" if used is None else used.gpu_memory_mib,
+        "log": list(run.effort.log),
     }
 
 
@@ -312,5 +360,5 @@ def _show_status(told: dict[str, Any]) -> None:
 
 
 def _shown(value: object) -> str:
-    # presentation contexts by the dozen: all of them are in the JSON
+    # presentation contexts, and lines of a log, by the dozen: all of them are in the JSON
     return str(len(value)) if isinstance(value, list) else str(value)

@@ -29,13 +29,13 @@ from dicom_node.contract import Pipeline, SettingValue
 from dicom_node.demo.run import run_demo
 from dicom_node.entities import InstanceRef, SeriesFacts
 from dicom_node.errors import PipelineRefused, SettingsInvalid
-from dicom_node.flow import local_offset_minutes
 from dicom_node.node import Node
 from dicom_node.outgoing import Outcome, OutgoingObject, Verdict
 from dicom_node.routing import Equals, RoleRule, Rule, RuleSet, Where, route
 from dicom_node.senders import Senders
 from dicom_node.settings import DEFAULT_PROFILE, READY, Destination, ResultProfile, Settings
 from dicom_node.study_folder import FolderStudy, one_study, read_folder
+from dicom_node.wanted import local_offset_minutes
 
 _JOB: Final = "process"
 
@@ -49,7 +49,7 @@ def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with failures_shown():
-        node = Node(settings)
+        node = Node(settings, config=config)
         try:
             node.start()
         except OSError as error:

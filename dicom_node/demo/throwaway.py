@@ -6,6 +6,7 @@ from typing import Final
 from dicom_node.demo.stored import LOOPBACK
 from dicom_node.entities import Peer
 from dicom_node.settings import (
+    AdminSettings,
     CompletionSettings,
     DeliverySettings,
     DicomDestination,
@@ -49,6 +50,7 @@ NumberOfSlices = {{ at_least = 32 }}
 def demo_settings(folder: Path, rules: Path, port: int, pacs: Peer) -> Settings:
     """Return settings for a node that keeps everything below `folder` and listens on a port of loopback."""
     return Settings(
+        admin=AdminSettings(enabled=False),
         node=NodeSettings(name="demo", data=folder, rules=rules),
         reception=ReceptionSettings(address=LOOPBACK, port=port, free_space_floor_mib=_FREE_SPACE_MIB),
         completion=CompletionSettings(quiet_seconds=5, release_grace_seconds=1),

@@ -14,7 +14,7 @@ from dicom_node.errors import GeometryUnusable
 _PLAIN: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 _PIXEL_DATA: Final = 0x7FE00010
 #: What decoders raise for bytes that they cannot read; each library has its own habits.
-_DECODER_ERRORS: Final = (RuntimeError, ValueError, NotImplementedError, AttributeError, KeyError, struct.error)
+DECODER_ERRORS: Final = (RuntimeError, ValueError, NotImplementedError, AttributeError, KeyError, struct.error)
 
 
 def stored_values(dataset: Dataset, name: str) -> NDArray[np.generic]:
@@ -40,7 +40,7 @@ def stored_values(dataset: Dataset, name: str) -> NDArray[np.generic]:
         return _plain(dataset, shape, name)
     try:
         return pixel_array(dataset).reshape(shape)
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise GeometryUnusable(
             f"the pixels of {name} cannot be decoded (transfer syntax {syntax.name}); send the series again, "
             "uncompressed if possible"

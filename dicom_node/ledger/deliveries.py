@@ -2,14 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, and_, func, or_, outerjoin, select, update
+from sqlalchemy import ColumnElement, Engine, and_, exists, func, or_, outerjoin, select, true, update
 
+from dicom_node.ledger.admin_schema import pauses
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.moves import AnyRow, move, note_event
-from dicom_node.ledger.schema import deliveries, jobs, results
+from dicom_node.ledger.schema import deliveries, events, jobs, results
 from dicom_node.lifecycle import DeliveryEvent, DeliveryState, JobState, ResultsState, results_state
+
+#: Of one study: the latest ones, where a destination was away for days.
+_MOST_ATTEMPTS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,15 @@ class Delivery:
     resends: int
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to deliver, or what a person asked of a delivery: when it ended (UTC seconds), how, and why."""
+
+    at: float
+    outcome: str
+    reason: str
+
+
 class Deliveries:
     """The flow's side of deliveries."""
 
@@ -48,8 +61,21 @@ class Deliveries:
         self._engine = engine
         self._reader = reading(engine)
 
-    def start(self, destination: str, owner: str, now: float, lease_until: float, limit: int) -> list[Delivery]:
-        """Take up to `limit` due deliveries to one destination, most urgent first, oldest first within a priority."""
+    def start(
+        self,
+        destination: str,
+        owner: str,
+        now: float,
+        lease_until: float,
+        limit: int,
+        *,
+        although_paused: bool = False,
+    ) -> list[Delivery]:
+        """Take up to `limit` due deliveries to one destination, most urgent first, oldest first within a priority.
+
+        None while somebody has told the destination's deliveries to wait, unless `although_paused`.
+        """
+        paused = select(pauses.c.destination).where(pauses.c.destination == destination)
         due = (
             select(deliveries.c.id)
             .join(jobs, jobs.c.id == deliveries.c.job_id)
@@ -57,6 +83,7 @@ class Deliveries:
                 deliveries.c.state == str(DeliveryState.WAITING),
                 deliveries.c.destination == destination,
                 deliveries.c.not_before <= now,
+                true() if although_paused else ~exists(paused),
             )
             .order_by(jobs.c.priority, deliveries.c.id)
             .limit(limit)
@@ -108,8 +135,7 @@ class Deliveries:
     ) -> None:
         with self._engine.begin() as connection:
             if move(connection, deliveries, deliveries.c.id == delivery.id, event, **values):
-                about = {"study_instance_uid": delivery.study_instance_uid, "job_id": delivery.job_id}
-                note_event(connection, kind, text, at, **about)
+                note_event(connection, kind, text, at, **_about(delivery))
 
     def renew(self, owner: str, lease_until: float) -> None:
         """Extend the lease of all that a living node is sending, however long its lines take."""
@@ -120,17 +146,23 @@ class Deliveries:
     def take_back(self, owner: str, now: float, *, starting: bool) -> int:
         """What a node that went away was sending waits again; sending twice is harmless (same UIDs, same bytes)."""
         gone = deliveries.c.lease_until < now
-        return self._interrupt(or_(gone, deliveries.c.lease_owner == owner) if starting else gone, now)
+        return self._interrupt(or_(gone, deliveries.c.lease_owner == owner) if starting else gone, now, now)
 
-    def take_back_from(self, destination: str, owner: str, again_at: float) -> int:
+    def take_back_from(self, destination: str, owner: str, now: float, again_at: float) -> int:
         """What a node has begun to send to a destination, and knows that it sends no more, waits until `again_at`."""
         begun = and_(deliveries.c.destination == destination, deliveries.c.lease_owner == owner)
-        return self._interrupt(begun, again_at)
+        return self._interrupt(begun, now, again_at)
 
-    def _interrupt(self, where: ColumnElement[bool], again_at: float) -> int:
+    def _interrupt(self, where: ColumnElement[bool], now: float, again_at: float) -> int:
         with self._engine.begin() as connection:
+            begun = joined().where(where, deliveries.c.state == str(DeliveryState.SENDING))
+            rows = [delivery_of(row) for row in connection.execute(begun)]
             values = {"not_before": again_at, "lease_owner": None}
-            return move(connection, deliveries, where, DeliveryEvent.INTERRUPTED, **values)
+            count = move(connection, deliveries, where, DeliveryEvent.INTERRUPTED, **values)
+            for row in rows:
+                text = f"{row.kind} to {row.destination}: broke off, and it is not known whether it arrived"
+                note_event(connection, "delivery broke off", text, now, **_about(row))
+            return count
 
     def bring_back(self, destination: str, now: float, *, every: bool = False) -> int:
         """A destination answers again: what waits because it did not is due now; return how many that are.
@@ -159,8 +191,14 @@ class Deliveries:
 
     def retry(self, delivery_id: int, at: float, give_up_at: float) -> bool:
         """Send a held, cancelled or waiting delivery now."""
-        values = {"not_before": at, "give_up_at": give_up_at, "reason": "asked for by a person"}
+        values = {"not_before": at, "waiting_since": at, "give_up_at": give_up_at, "reason": "asked for by a person"}
         return self._ask(delivery_id, DeliveryEvent.RETRY_ASKED, at, values)
+
+    def resend(self, delivery_id: int, at: float, give_up_at: float) -> bool:
+        """Send once more what the destination said that it has: the same object, with the same UID."""
+        values = {"not_before": at, "waiting_since": at, "give_up_at": give_up_at, "reason": "asked for by a person"}
+        values |= {"prove_at": None}
+        return self._ask(delivery_id, DeliveryEvent.RESEND_ASKED, at, values)
 
     def cancel(self, delivery_id: int, at: float) -> bool:
         """Give up a delivery that is not under way."""
@@ -171,8 +209,7 @@ class Deliveries:
             moved = move(connection, deliveries, deliveries.c.id == delivery_id, event, **values)
             if moved:
                 row = connection.execute(joined().where(deliveries.c.id == delivery_id)).one()
-                about = {"study_instance_uid": row.study_instance_uid, "job_id": row.job_id}
-                note_event(connection, str(event), f"delivery D{delivery_id}", at, **about)
+                note_event(connection, str(event), f"delivery D{delivery_id}", at, **_about(delivery_of(row)))
             return bool(moved)
 
     def get(self, delivery_id: int) -> Delivery | None:
@@ -203,6 +240,17 @@ class Deliveries:
             of_objects.update({DeliveryState(row.sent)} if row.sent else ())
         return {key: results_state(*states) for key, states in found.items()}
 
+    def attempts(self, study_instance_uid: str) -> dict[int, tuple[Attempt, ...]]:
+        """Return each delivery of a study with what happened to it, latest first."""
+        columns = events.c.delivery_id, events.c.at, events.c.kind, events.c.text
+        of_study = select(*columns).where(events.c.study_instance_uid == study_instance_uid)
+        wanted = of_study.where(events.c.delivery_id.is_not(None)).order_by(events.c.id.desc()).limit(_MOST_ATTEMPTS)
+        found: dict[int, list[Attempt]] = {}
+        with self._reader.connect() as connection:
+            for row in connection.execute(wanted):
+                found.setdefault(row.delivery_id, []).append(Attempt(row.at, row.kind, row.text))
+        return {number: tuple(told) for number, told in found.items()}
+
     def in_state(self, *states: DeliveryState) -> list[Delivery]:
         """Return the deliveries in any of some states, oldest first."""
         return self._select(deliveries.c.state.in_([str(state) for state in states]))
@@ -210,6 +258,14 @@ class Deliveries:
     def _select(self, where: ColumnElement[bool]) -> list[Delivery]:
         with self._reader.connect() as connection:
             return [delivery_of(row) for row in connection.execute(joined().where(where).order_by(deliveries.c.id))]
+
+
+def _about(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "study_instance_uid": delivery.study_instance_uid,
+        "job_id": delivery.job_id,
+        "delivery_id": delivery.id,
+    }
 
 
 def joined() -> Any:

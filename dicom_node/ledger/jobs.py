@@ -11,7 +11,9 @@ from sqlalchemy import Connection, Engine, and_, or_, select, update
 from dicom_node.entities import FactValue
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.fetches import nothing_is_awaited
+from dicom_node.ledger.job_terms import JobTerms
 from dicom_node.ledger.moves import AnyRow, insert_if_new, move, note_event, to_json
+from dicom_node.ledger.runs import Effort, note_run
 from dicom_node.ledger.schema import deliveries, jobs, results
 from dicom_node.lifecycle import DeliveryState, JobEvent, JobState
 
@@ -32,6 +34,8 @@ class Job:
     inputs: Mapping[str, tuple[str, ...]]
     destinations: tuple[str, ...]
     priority: int
+    rules_version: int | None
+    terms: JobTerms
     state: JobState
     reason: str
     attempts: int
@@ -42,6 +46,15 @@ class Job:
     progress: float
     step: str
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """Of a due job what says whether it may start: after a night's wait there may be thousands, with long inputs."""
+
+    id: int
+    study_instance_uid: str
+    terms: JobTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +80,11 @@ class Jobs:
 
     def claim(self, owner: str, now: float, lease_until: float, limit: int) -> list[Job]:
         """Take up to `limit` due jobs under a lease, most urgent first, oldest first within a priority."""
-        due = (
-            select(jobs.c.id)
-            .where(jobs.c.state == str(JobState.QUEUED), jobs.c.not_before <= now, nothing_is_awaited())
-            .order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id)
-            .limit(limit)
-        )
-        with self._reader.connect() as connection:
-            ids = list(connection.execute(due).scalars())
-        return [job for job_id in ids if (job := self._start(job_id, owner, now, lease_until)) is not None]
+        return self.start([job.id for job in self.due(now, limit)], owner, now, lease_until)
+
+    def start(self, job_ids: Sequence[int], owner: str, now: float, lease_until: float) -> list[Job]:
+        """Take jobs under a lease, of those given that are queued still."""
+        return [job for job_id in job_ids if (job := self._start(job_id, owner, now, lease_until)) is not None]
 
     def _start(self, job_id: int, owner: str, now: float, lease_until: float) -> Job | None:
         values = {
@@ -129,6 +138,7 @@ class Jobs:
         reason: str = "",
         *,
         recipients: Mapping[str, Sequence[str]] | None = None,
+        effort: Effort | None = None,
     ) -> bool:
         """In one transaction: the job is done, its objects are known, their deliveries wait.
 
@@ -142,6 +152,7 @@ class Jobs:
             if not move(connection, jobs, jobs.c.id == job.id, JobEvent.FINISHED, reason=reason, **values):
                 return False
             _keep(connection, job, made, recipients or {}, at, give_up_at)
+            note_run(connection, _attempt(job), "done", reason, at, effort or Effort(seconds))
             note_event(connection, "job done", f"{_kinds(made)} made", at, **_about_job(job))
             return True
 
@@ -155,6 +166,7 @@ class Jobs:
         *,
         recipients: Mapping[str, Sequence[str]] | None = None,
         give_up_at: float = 0.0,
+        effort: Effort | None = None,
     ) -> bool:
         """Record a failure: queued again for `again_at`, or held for a person if that is None.
 
@@ -167,13 +179,18 @@ class Jobs:
         with self._engine.begin() as connection:
             moved = move(connection, jobs, jobs.c.id == job.id, event, **values)
             if moved:
-                note_event(
-                    connection, "job held" if again_at is None else "job failed", reason, at, **_about_job(job)
-                )
+                outcome = "held" if again_at is None else "failed"
+                note_run(connection, _attempt(job), outcome, reason, at, effort or Effort())
+                note_event(connection, f"job {outcome}", reason, at, **_about_job(job))
             if moved and again_at is None and notices:
                 _keep(connection, job, notices, recipients or {}, at, give_up_at)
                 note_event(connection, "notice made", f"{_kinds(notices)} made, which says so", at, **_about_job(job))
             return bool(moved)
+
+    def note_stopped(self, job: Job, at: float, effort: Effort) -> None:
+        """Keep what an attempt logged that was stopped, because somebody cancelled its job."""
+        with self._engine.begin() as connection:
+            note_run(connection, _attempt(job), "stopped", "it was cancelled, or is another node's", at, effort)
 
     def retry(self, job_id: int, at: float) -> bool:
         """Queue a held or cancelled job again, its attempts counted from the beginning."""
@@ -211,6 +228,19 @@ class Jobs:
         with self._reader.connect() as connection:
             return connection.execute(statement.order_by(jobs.c.not_before).limit(1)).scalar()
 
+    def due(self, now: float, limit: int) -> list[DueJob]:
+        """Return the next jobs that are due, most urgent first, oldest first within a priority."""
+        statement = _next(select(jobs.c.id, jobs.c.study_instance_uid, jobs.c.terms), now, limit)
+        with self._reader.connect() as connection:
+            rows = connection.execute(statement).all()
+        return [DueJob(row.id, row.study_instance_uid, JobTerms.read(row.terms)) for row in rows]
+
+    def put_off(self, job_ids: Sequence[int], until: float, reason: str) -> None:
+        """Let queued jobs wait until a time, and say why."""
+        queued = and_(jobs.c.id.in_(list(job_ids)), jobs.c.state == str(JobState.QUEUED))
+        with self._engine.begin() as connection:
+            connection.execute(update(jobs).where(queued).values(not_before=until, reason=reason))
+
     def latest(self, limit: int, *, state: JobState | None = None, study: str | None = None) -> list[Job]:
         """Return the newest jobs, newest first."""
         statement = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
@@ -246,6 +276,11 @@ class Jobs:
         with self._reader.connect() as connection:
             rows = connection.execute(select(results).where(results.c.job_id == job_id)).all()
         return [_result(row) for row in rows]
+
+
+def _next(columns: Any, now: float, limit: int) -> Any:
+    due = jobs.c.state == str(JobState.QUEUED), jobs.c.not_before <= now, nothing_is_awaited()
+    return columns.where(*due).order_by(jobs.c.priority, jobs.c.created_at, jobs.c.id).limit(limit)
 
 
 def _interrupt(connection: Connection, row: AnyRow, now: float) -> None:
@@ -290,6 +325,7 @@ def _await_delivery(
         destination=destination,
         state=str(DeliveryState.WAITING),
         created_at=at,
+        waiting_since=at,
         not_before=at,
         give_up_at=give_up_at,
     )
@@ -308,6 +344,10 @@ def _about(row: AnyRow) -> dict[str, Any]:
     return {"study_instance_uid": row.study_instance_uid, "job_id": row.id}
 
 
+def _attempt(job: Job) -> tuple[int, int, float | None]:
+    return job.id, job.attempts, job.started_at
+
+
 def _about_job(job: Job) -> dict[str, Any]:
     return {"study_instance_uid": job.study_instance_uid, "job_id": job.id}
 
@@ -323,6 +363,8 @@ def _job(row: AnyRow) -> Job:
         inputs={role: tuple(paths) for role, paths in json.loads(row.inputs).items()},
         destinations=tuple(json.loads(row.destinations)),
         priority=row.priority,
+        rules_version=row.rules_version,
+        terms=JobTerms.read(row.terms),
         state=JobState(row.state),
         reason=row.reason,
         attempts=row.attempts,

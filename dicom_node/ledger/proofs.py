@@ -171,7 +171,7 @@ def _ending(
             values | {"reason": f"sent {delivery.resends + 1} times: {why}"},
         )
     later = at + (again_at - at) * 4.0**delivery.resends
-    return DeliveryEvent.FOUND_MISSING, "found missing", values | {"not_before": later}
+    return DeliveryEvent.FOUND_MISSING, "found missing", values | {"not_before": later, "waiting_since": at}
 
 
 def _is(delivery_id: int) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -123,8 +124,13 @@ revisions: Final = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Column("verdicts", Text),
     Column("rules_digest", String(64)),
+    Column("rules_version", Integer),
 )
 Index("ix_revisions_state", revisions.c.state)
+# the list of studies is in this order, and a study was received when its first revision was opened
+Index("ix_revisions_opened_at", revisions.c.opened_at, revisions.c.study_instance_uid, revisions.c.number)
+Index("ix_revisions_closed_at", revisions.c.closed_at, revisions.c.last_arrival_at, revisions.c.instances)
+Index("ix_revisions_routed_at", revisions.c.routed_at, revisions.c.closed_at)
 
 #: Which associations carried a revision: completion asks how they ended.
 carriers: Final = Table(
@@ -135,13 +141,37 @@ carriers: Final = Table(
     Column("association_id", String(40), ForeignKey("associations.id"), primary_key=True),
 )
 
+#: Every text of rules that was in force; the one with the highest number is.
 rule_versions: Final = Table(
     "rule_versions",
     metadata,
-    Column("digest", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("author", String(100), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    # of the rules without comments and layout
+    Column("digest", String(64), nullable=False),
     Column("text", Text, nullable=False),
-    Column("loaded_at", Float, nullable=False),
 )
+
+#: What each node last saw or wrote in its file of rules: any other content is somebody's edit.
+rule_files: Final = Table(
+    "rule_files",
+    metadata,
+    Column("node", String(100), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+)
+
+#: What rules may ask about a routed revision, gathered: rules are tried on these without the images.
+study_facts: Final = Table(
+    "study_facts",
+    metadata,
+    Column("study_instance_uid", _UID, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("received_at", Float, nullable=False),
+    Column("facts", LargeBinary, nullable=False),
+)
+Index("ix_study_facts_received_at", study_facts.c.received_at)
 
 jobs: Final = Table(
     "jobs",
@@ -156,6 +186,10 @@ jobs: Final = Table(
     Column("destinations", Text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("rules_digest", String(64), nullable=False),
+    # of `rule_versions`: the text that made this job
+    Column("rules_version", Integer),
+    # what the rule says of how it is to be done: JSON of `JobTerms`
+    Column("terms", Text, nullable=False, server_default="{}"),
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -171,7 +205,30 @@ jobs: Final = Table(
     Column("seconds", Text),
     UniqueConstraint("study_instance_uid", "revision", "rule"),
 )
+# `inputs` is long, so what is asked of many jobs at once is in an index, whole
+Index("ix_jobs_rule", jobs.c.rule, jobs.c.study_instance_uid)
 Index("ix_jobs_state", jobs.c.state, jobs.c.priority, jobs.c.created_at)
+Index("ix_jobs_study", jobs.c.study_instance_uid, jobs.c.state)
+Index("ix_jobs_pipeline", jobs.c.pipeline, jobs.c.state)
+Index("ix_jobs_started_at", jobs.c.started_at, jobs.c.not_before, jobs.c.created_at)
+Index("ix_jobs_ended_at", jobs.c.ended_at, jobs.c.started_at, jobs.c.state)
+
+#: Each attempt of a job that ended: how, what it used and what it logged; `number` counts across retries.
+job_runs: Final = Table(
+    "job_runs",
+    metadata,
+    Column("job_id", _ROW_ID, ForeignKey("jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("seconds", Text, nullable=False, server_default="{}"),
+    Column("resources", Text),
+    Column("log", Text, nullable=False, server_default="[]"),
+)
+Index("ix_job_runs_outcome", job_runs.c.outcome, job_runs.c.ended_at)
 
 results: Final = Table(
     "results",
@@ -187,7 +244,7 @@ results: Final = Table(
     Column("sha256", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
 )
-Index("ix_results_job", results.c.job_id)
+Index("ix_results_job", results.c.job_id, results.c.kind)
 
 deliveries: Final = Table(
     "deliveries",
@@ -215,9 +272,14 @@ deliveries: Final = Table(
     # of the storage commitment request that it was last part of
     Column("transaction_uid", _UID),
     Column("resends", Integer, nullable=False, server_default="0"),
+    # since when it waits: since it was made, or since somebody last asked for it
+    Column("waiting_since", Float, nullable=False, server_default="0"),
     UniqueConstraint("sop_instance_uid", "destination"),
 )
 Index("ix_deliveries_state", deliveries.c.state, deliveries.c.destination, deliveries.c.not_before)
+Index("ix_deliveries_job_id", deliveries.c.job_id)
+Index("ix_deliveries_delivered_at", deliveries.c.delivered_at, deliveries.c.state, deliveries.c.waiting_since)
+Index("ix_deliveries_destination", deliveries.c.destination, deliveries.c.state, deliveries.c.delivered_at)
 Index("ix_deliveries_prove_at", deliveries.c.destination, deliveries.c.prove_at)
 Index("ix_deliveries_transaction_uid", deliveries.c.transaction_uid)
 
@@ -324,6 +386,8 @@ events: Final = Table(
     Column("study_instance_uid", _UID),
     Column("job_id", _ROW_ID),
     Column("association_id", String(40)),
+    # of an attempt to deliver: whose it was
+    Column("delivery_id", _ROW_ID),
 )
 Index("ix_events_study", events.c.study_instance_uid)
 Index("ix_events_job", events.c.job_id)

@@ -1,16 +1,17 @@
 """Studies and their revisions: what arrived, when it froze, what the rules said of it."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select
 
-from dicom_node.entities import AssociationEnd, FactValue, InstanceRef
-from dicom_node.ledger.database import reading
-from dicom_node.ledger.fetches import FetchKind, insert_fetch
-from dicom_node.ledger.moves import AnyRow, insert_if_new, instance_ref, move, note_event, to_json
+from dicom_node.entities import AssociationEnd, InstanceRef
+from dicom_node.ledger.cards import note_cards
+from dicom_node.ledger.database import lock_study, reading
+from dicom_node.ledger.facts import keep_facts
+from dicom_node.ledger.moves import AnyRow, instance_ref, move, note_event
+from dicom_node.ledger.new_jobs import NewJob, insert_job, supersede, withdraw
 from dicom_node.ledger.schema import (
     associations,
     carriers,
@@ -18,10 +19,9 @@ from dicom_node.ledger.schema import (
     instances,
     jobs,
     revisions,
-    rule_versions,
     unread,
 )
-from dicom_node.lifecycle import JobEvent, JobState, StudyEvent, StudyState
+from dicom_node.lifecycle import StudyEvent, StudyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +57,7 @@ class Received:
     calling: str
     called: str
     address: str
-
-
-@dataclass(frozen=True, slots=True)
-class AskedPriors:
-    """Priors that a job waits for: from which archive, which (text of a rule), and until when (UTC seconds)."""
-
-    archive: str
-    wanted: str
-    give_up_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job that routing asks for.
-
-    Parameters
-    ----------
-    inputs : mapping
-        Role to store-relative paths of the chosen series' instances.
-    priority : int
-        0 stat, 1 urgent, 2 routine, 3 background; lower runs first.
-    priors : AskedPriors or None
-        What an archive is to be asked for before the job runs.
-    """
-
-    rule: str
-    pipeline: str
-    inputs: Mapping[str, Sequence[str]]
-    destinations: Sequence[str]
-    priority: int
-    settings: Mapping[str, FactValue | bool] = field(default_factory=dict)
-    priors: AskedPriors | None = None
+    received_at: float | None = None
 
 
 class Studies:
@@ -124,18 +93,19 @@ class Studies:
         with self._reader.connect() as connection:
             return [(row.id, row.path) for row in connection.execute(statement)]
 
-    def put_headers(self, read: Iterable[tuple[int, str]]) -> None:
-        """Keep headers (row id, JSON text)."""
+    def put_headers(self, read: Sequence[tuple[int, str]]) -> None:
+        """Keep headers (row id, JSON text), and what the list of studies shows of them."""
         rows = [{"instance_id": row_id, "header": header} for row_id, header in read]
         with self._engine.begin() as connection:
             connection.execute(insert(headers), rows)
+            note_cards(connection, read)
             connection.execute(delete(unread).where(unread.c.instance_id.in_([row["instance_id"] for row in rows])))
 
     def in_state(self, state: StudyState) -> list[Revision]:
         """Return every revision in a state, oldest first."""
         statement = select(revisions).where(revisions.c.state == str(state)).order_by(revisions.c.opened_at)
         with self._reader.connect() as connection:
-            return [_revision(row) for row in connection.execute(statement)]
+            return [revision_of(row) for row in connection.execute(statement)]
 
     def carriers(self, revision: Revision) -> tuple[Carrier, ...]:
         """Return how each association that carried a revision stands."""
@@ -191,7 +161,10 @@ class Studies:
             rows = connection.execute(statement).all()
         if any(row.header is None for row in rows):
             return None
-        return [Received(instance_ref(row), row.header, row.calling, row.called, row.address) for row in rows]
+        return [
+            Received(instance_ref(row), row.header, row.calling, row.called, row.address, row.received_at)
+            for row in rows
+        ]
 
     def refs(self, paths: Sequence[str]) -> list[InstanceRef]:
         """Return the instances that lie at store-relative paths, in that order."""
@@ -200,62 +173,115 @@ class Studies:
         return [found[path] for path in paths]
 
     def record_verdicts(
-        self, revision: Revision, verdicts: str, rules: tuple[str, str], wanted: Sequence[NewJob], at: float
+        self,
+        revision: Revision,
+        verdicts: str,
+        rules: tuple[str, int],
+        wanted: Sequence[NewJob],
+        at: float,
+        facts: bytes = b"",
+        firing: Sequence[str] = (),
     ) -> list[int]:
         """In one transaction: keep the verdicts, insert the jobs, cancel what they supersede.
 
         Parameters
         ----------
-        rules : (str, str)
-            Digest and text of the rules that decided.
+        rules : (str, int)
+            Digest and version of the rules that decided.
+        facts : bytes
+            What rules may ask about this revision, to try other rules on; empty: nothing is kept.
+        firing : sequence of str
+            The rules that fire on this revision, also without a new job: what the others made of fewer images and
+            did not start, because the study was to settle first, is cancelled.
 
         Returns
         -------
         list of int
             The ids of the new jobs; empty too if another process was quicker.
         """
-        digest, text = rules
+        digest, version = rules
         with self._engine.begin() as connection:
-            values = {"verdicts": verdicts, "rules_digest": digest, "routed_at": at}
+            values = {"verdicts": verdicts, "rules_digest": digest, "rules_version": version, "routed_at": at}
             if not move(connection, revisions, _is(revision), StudyEvent.VERDICTS_RECORDED, **values):
                 return []
-            insert_if_new(connection, rule_versions, digest=digest, text=text, loaded_at=at)
+            if facts:
+                keep_facts(connection, revision.study_instance_uid, revision.number, revision.last_arrival_at, facts)
             for job in wanted:
-                _supersede(connection, revision, job.rule, at)
-            ids = [_insert_job(connection, revision, job, digest, at) for job in wanted]
+                supersede(connection, revision.study_instance_uid, revision.number, job, at)
+            withdraw(connection, revision.study_instance_uid, revision.number, firing, at)
+            ids = [
+                insert_job(connection, revision.study_instance_uid, revision.number, job, rules, at) for job in wanted
+            ]
             said = f"{len(ids)} job(s): " + ", ".join(job.rule for job in wanted) if ids else "no rule fired"
             _note(connection, revision, "routed", f"revision {revision.number}: {said}", at)
             return ids
 
-    def earlier_inputs(
-        self, study_instance_uid: str, rule: str
-    ) -> tuple[int, dict[str, list[str]], dict[str, Any]] | None:
-        """Return (revision, inputs, settings) of a rule's latest job for a study that was not cancelled or held."""
+    def route_again(self, study_instance_uid: str, by: str, at: float) -> bool:
+        """Ask the rules once more about a study that they have been asked about; return False if it is under way.
+
+        A new revision without new images stands for it, so what was decided before stays to be read.
+        """
+        study = revisions.c.study_instance_uid == study_instance_uid
+        newest = select(revisions).where(study).order_by(revisions.c.number.desc()).limit(1)
+        with self._engine.begin() as connection:
+            lock_study(connection, study_instance_uid)
+            row = connection.execute(newest).first()
+            if row is None or row.state != str(StudyState.ROUTED):
+                return False
+            reason = f"to be routed again, asked by {by}"
+            again = {"number": row.number + 1, "state": str(StudyState.COMPLETE), "instances": 0, "reason": reason}
+            times = {"opened_at": at, "last_arrival_at": row.last_arrival_at, "closed_at": at}
+            connection.execute(insert(revisions).values(study_instance_uid=study_instance_uid, **again, **times))
+            note_event(connection, "route again", reason, at, study_instance_uid=study_instance_uid)
+            return True
+
+    def series_paths(self, study_instance_uid: str, series_instance_uid: str) -> list[str]:
+        """Return the store-relative paths of a received series' current instances, in order of SOP Instance UID."""
         statement = (
-            select(jobs.c.revision, jobs.c.inputs, jobs.c.settings)
+            select(instances.c.path)
             .where(
-                jobs.c.study_instance_uid == study_instance_uid,
-                jobs.c.rule == rule,
-                jobs.c.state.in_([str(s) for s in (JobState.QUEUED, JobState.RUNNING, JobState.DONE)]),
+                instances.c.study_instance_uid == study_instance_uid,
+                instances.c.series_instance_uid == series_instance_uid,
+                instances.c.current.is_(True),
+                instances.c.own.is_(False),
             )
-            .order_by(jobs.c.revision.desc())
-            .limit(1)
+            .order_by(instances.c.sop_instance_uid)
         )
         with self._reader.connect() as connection:
-            row = connection.execute(statement).first()
-        return None if row is None else (row.revision, json.loads(row.inputs), json.loads(row.settings))
+            return list(connection.execute(statement).scalars())
 
-    def has_job(self, study_instance_uid: str, rule: str) -> bool:
-        """Return whether a rule ever made a job for a study."""
-        statement = select(jobs.c.id).where(jobs.c.study_instance_uid == study_instance_uid, jobs.c.rule == rule)
+    def add_job(self, study_instance_uid: str, job: NewJob, by: str, at: float) -> int:
+        """Queue a job that no rule asked for; its name (`rule`) gets a number, so that each is a job of its own."""
+        study = revisions.c.study_instance_uid == study_instance_uid
+        with self._engine.begin() as connection:
+            lock_study(connection, study_instance_uid)
+            newest = connection.execute(select(revisions).where(study).order_by(revisions.c.number.desc())).first()
+            if newest is None:
+                return 0
+            revision = revision_of(newest)
+            mine = and_(jobs.c.study_instance_uid == study_instance_uid, jobs.c.rule.startswith(job.rule))
+            count = len(connection.execute(select(jobs.c.id).where(mine)).all())
+            named = replace(job, rule=f"{job.rule} {count + 1}")
+            number = insert_job(connection, revision.study_instance_uid, revision.number, named, ("", 0), at)
+            _note(connection, revision, "run asked", f"J{number}: {job.pipeline}, asked by {by}", at)
+            return number
+
+    def growing(self, studies: Collection[str]) -> set[str]:
+        """Return those of some studies of which a revision is being received, or not yet routed."""
+        if not studies:
+            return set()
+        states = (str(StudyState.RECEIVING), str(StudyState.COMPLETE))
+        statement = select(revisions.c.study_instance_uid).where(
+            revisions.c.study_instance_uid.in_(list(studies)), revisions.c.state.in_(states)
+        )
         with self._reader.connect() as connection:
-            return connection.execute(statement.limit(1)).first() is not None
+            return set(connection.execute(statement).scalars())
 
     def latest(self, limit: int) -> list[Revision]:
         """Return the revisions that changed last, newest first."""
         statement = select(revisions).order_by(revisions.c.last_arrival_at.desc()).limit(limit)
         with self._reader.connect() as connection:
-            return [_revision(row) for row in connection.execute(statement)]
+            return [revision_of(row) for row in connection.execute(statement)]
 
     def revisions(self, study_instance_uid: str) -> list[Revision]:
         """Return a study's revisions, first to last."""
@@ -263,10 +289,11 @@ class Studies:
             select(revisions).where(revisions.c.study_instance_uid == study_instance_uid).order_by(revisions.c.number)
         )
         with self._reader.connect() as connection:
-            return [_revision(row) for row in connection.execute(statement)]
+            return [revision_of(row) for row in connection.execute(statement)]
 
 
-def _revision(row: AnyRow) -> Revision:
+def revision_of(row: AnyRow) -> Revision:
+    """Return the value that a row of `revisions` holds."""
     return Revision(
         study_instance_uid=row.study_instance_uid,
         number=row.number,
@@ -297,48 +324,3 @@ def _by_path(connection: Connection, paths: Sequence[str]) -> list[AnyRow]:
 
 def _note(connection: Connection, revision: Revision, kind: str, text: str, at: float) -> None:
     note_event(connection, kind, text, at, study_instance_uid=revision.study_instance_uid)
-
-
-def _supersede(connection: Connection, revision: Revision, rule: str, at: float) -> None:
-    """A job that has not finished on an earlier revision's images would give a result of fewer images."""
-    earlier = and_(
-        jobs.c.study_instance_uid == revision.study_instance_uid,
-        jobs.c.rule == rule,
-        jobs.c.revision < revision.number,
-    )
-    reason = f"superseded by revision {revision.number}"
-    move(connection, jobs, earlier, JobEvent.CANCEL_ASKED, reason=reason, ended_at=at, lease_owner=None)
-
-
-def _insert_job(connection: Connection, revision: Revision, job: NewJob, digest: str, at: float) -> int:
-    statement = insert(jobs).values(
-        study_instance_uid=revision.study_instance_uid,
-        revision=revision.number,
-        rule=job.rule,
-        pipeline=job.pipeline,
-        settings=to_json(dict(job.settings)),
-        inputs=to_json({role: list(paths) for role, paths in job.inputs.items()}),
-        destinations=to_json(list(job.destinations)),
-        priority=job.priority,
-        rules_digest=digest,
-        state=str(JobState.QUEUED),
-        reason=f"waits for priors from {job.priors.archive}" if job.priors else "",
-        not_before=at,
-        created_at=at,
-    )
-    key = connection.execute(statement).inserted_primary_key
-    job_id = int(key[0]) if key else 0
-    if job.priors is not None:
-        asked, study = job.priors, revision.study_instance_uid
-        insert_fetch(
-            connection,
-            FetchKind.PRIORS,
-            study,
-            revision.number,
-            job_id,
-            asked.archive,
-            asked.wanted,
-            at,
-            asked.give_up_at,
-        )
-    return job_id

@@ -19,6 +19,7 @@ from math import isclose
 from typing import Final
 
 from dicom_node.entities import FactValue
+from dicom_node.routing.moments import Between
 from dicom_node.routing.patterns import SEARCHED_CHARACTERS
 
 
@@ -156,7 +157,22 @@ class AnyOf:
         return " or ".join(map(str, self.conditions))
 
 
-Condition = Equals | OneOf | Matches | Range | Exists | Not | AnyOf
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Several conditions are satisfied by the same value."""
+
+    conditions: tuple["Condition", ...]
+
+    def holds(self, value: FactValue) -> bool:
+        """Return whether one value satisfies this."""
+        return all(condition.holds(value) for condition in self.conditions)
+
+    def __str__(self) -> str:
+        """Return what is wanted, in words."""
+        return " and ".join(map(str, self.conditions))
+
+
+Condition = Equals | OneOf | Matches | Range | Between | Exists | Not | AnyOf | AllOf
 
 
 def judge(condition: Condition, values: Sequence[FactValue], *, every: bool) -> Outcome:
@@ -165,7 +181,7 @@ def judge(condition: Condition, values: Sequence[FactValue], *, every: bool) -> 
         return _without_value(condition)
     if isinstance(condition, Not):
         every = True  # denied by every value
-    found = (all if every else any)(condition.holds(value) for value in values)
+    found = (all if every else any)(map(condition.holds, values))
     return Outcome.YES if found else Outcome.NO
 
 
@@ -174,15 +190,27 @@ def _without_value(condition: Condition) -> Outcome:
         case Exists(wanted):
             return Outcome.NO if wanted else Outcome.YES
         case Not(denied):
-            return _OPPOSITE[_without_value(denied)]
+            return OPPOSITE[_without_value(denied)]
         case AnyOf(conditions):
             outcomes = [_without_value(one) for one in conditions]
-            return next((one for one in (Outcome.YES, Outcome.MISSING) if one in outcomes), Outcome.NO)
+            return any_outcome(outcomes)
+        case AllOf(conditions):
+            return all_outcome([_without_value(one) for one in conditions])
         case _:
             return Outcome.MISSING
 
 
-_OPPOSITE: Final = {Outcome.YES: Outcome.NO, Outcome.NO: Outcome.YES, Outcome.MISSING: Outcome.MISSING}
+def any_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return yes if one is yes; else missing if one is missing, as that one might have been yes."""
+    return next((one for one in (Outcome.YES, Outcome.MISSING) if one in outcomes), Outcome.NO)
+
+
+def all_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return no if one is no; else missing if one is missing; else yes."""
+    return next((one for one in (Outcome.NO, Outcome.MISSING) if one in outcomes), Outcome.YES)
+
+
+OPPOSITE: Final = {Outcome.YES: Outcome.NO, Outcome.NO: Outcome.YES, Outcome.MISSING: Outcome.MISSING}
 
 
 def _folded(value: FactValue) -> FactValue:
@@ -193,7 +221,10 @@ def _same(seen: FactValue, wanted: FactValue) -> bool:
     """Return whether two folded values are equal."""
     if isinstance(wanted, str) or isinstance(seen, str):
         return seen == wanted
-    return isclose(seen, wanted, rel_tol=1e-6, abs_tol=1e-9)
+    try:
+        return isclose(seen, wanted, rel_tol=1e-6, abs_tol=1e-9)
+    except OverflowError:  # a whole number that no float holds
+        return seen == wanted
 
 
 def _shown(value: FactValue) -> str:

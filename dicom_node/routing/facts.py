@@ -1,14 +1,16 @@
 """What is known of a study, gathered from every instance of every series - never from whichever file came first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from itertools import pairwise
-from math import acos, degrees, hypot
+from math import acos, degrees, hypot, inf, isfinite
 from statistics import median
 from typing import Final
 
 from dicom_node.entities import FactValue, Header, InstanceRef, SeriesFacts, StudyFacts
-from dicom_node.routing.headers import VECTORS
+from dicom_node.routing.headers import VECTORS, is_number, told_number
+from dicom_node.routing.series_facts import moment_facts, study_age_days, voxel_volume
 
 #: A slice is axial, coronal or sagittal if its normal is within this angle of the patient's axis; heads are often
 #: tilted up to 25 degrees to follow the line through the commissures, and are still called axial.
@@ -17,19 +19,22 @@ ORIENTATION_TOLERANCE_DEGREES: Final = 30.0
 _SAME_POSITION_MM: Final = 0.01
 _ORIENTATION_NAMES: Final = ("sagittal", "coronal", "axial")  # normal along x, y, z (LPS, PS3.3 C.7.6.2.1.1)
 
-#: Facts that are computed for each series, and whether their values are numbers.
-SERIES_FACTS: Final[Mapping[str, bool]] = {
-    "Orientation": False,
-    "SliceSpacing": True,
-    "NumberOfSlices": True,
-    "NumberOfInstances": True,
+#: Facts that are computed for each series, and the value representation that their values are like.
+SERIES_FACTS: Final[Mapping[str, str]] = {
+    "Orientation": "CS",
+    "SliceSpacing": "DS",
+    "NumberOfSlices": "IS",
+    "NumberOfInstances": "IS",
+    "VoxelVolume": "DS",
+    "AcquiredAt": "DT",
 }
-#: Facts of the study's journey, and whether their values are numbers.
-STUDY_FACTS: Final[Mapping[str, bool]] = {
-    "CallingAETitle": False,
-    "CalledAETitle": False,
-    "CallingAddress": False,
-    "NumberOfInstances": True,
+#: Facts of the study's journey, likewise.
+STUDY_FACTS: Final[Mapping[str, str]] = {
+    "CallingAETitle": "AE",
+    "CalledAETitle": "AE",
+    "CallingAddress": "LO",
+    "NumberOfInstances": "IS",
+    "StudyAgeDays": "DS",
 }
 ORIENTATIONS: Final = ("axial", "coronal", "sagittal", "oblique")
 
@@ -38,17 +43,24 @@ _Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class ReceivedHeader:
-    """One received instance: its identity, its facts, and who sent it to whom from where."""
+    """One received instance: its identity, its facts, and who sent it to whom from where, when (UTC seconds)."""
 
     ref: InstanceRef
     header: Header
     calling: str
     called: str
     address: str
+    received_at: float | None = None
 
 
-def gather(study_uid: str, received: Sequence[ReceivedHeader]) -> StudyFacts:
-    """Return the facts of a study; the order of arrival changes nothing, as instances are taken in order of UID."""
+def gather(study_uid: str, received: Sequence[ReceivedHeader], zone: tzinfo | None = None) -> StudyFacts:
+    """Return the facts of a study; the order of arrival changes nothing, as instances are taken in order of UID.
+
+    Parameters
+    ----------
+    zone : tzinfo or None
+        Time zone of the site, in which a study's age is counted; None: that of this computer.
+    """
     ordered = sorted(received, key=lambda one: (one.ref.series_instance_uid, one.ref.sop_instance_uid))
     series: dict[str, list[ReceivedHeader]] = {}
     for one in ordered:
@@ -59,6 +71,8 @@ def gather(study_uid: str, received: Sequence[ReceivedHeader]) -> StudyFacts:
     values["CallingAETitle"] = tuple(sorted({one.calling for one in ordered}))
     values["CalledAETitle"] = tuple(sorted({one.called for one in ordered}))
     values["CallingAddress"] = tuple(sorted({one.address for one in ordered}))
+    arrivals = [one.received_at for one in ordered if one.received_at is not None]
+    values.update(study_age_days(values, max(arrivals), zone) if arrivals else {})
     return StudyFacts(study_uid, values, facts)
 
 
@@ -68,6 +82,8 @@ def _series_facts(uid: str, instances: Sequence[ReceivedHeader]) -> SeriesFacts:
     values["NumberOfInstances"] = (len(instances),)
     values.pop("NumberOfSlices", None)  # PET's attribute of that name (0054,0081) gives way to what is there
     values.update(_Stack.of(one.header for one in instances).facts())
+    values.update(moment_facts(values))
+    values.update(voxel_volume(values))
     return SeriesFacts(
         series_instance_uid=uid,
         values=values,
@@ -78,12 +94,17 @@ def _series_facts(uid: str, instances: Sequence[ReceivedHeader]) -> SeriesFacts:
 
 def _union(headers: Iterator[Header]) -> dict[str, tuple[FactValue, ...]]:
     found: dict[str, dict[FactValue, None]] = {}
+    latest: dict[str, tuple[FactValue, ...]] = {}
     for header in headers:
         for path, values in header.items():
-            known = found.setdefault(path, {})
-            for value in values:
-                known[value] = None
-    return {path: tuple(values) for path, values in found.items()}
+            if latest.get(path) != values:  # most are those of the image before
+                latest[path] = values
+                found.setdefault(path, {}).update(dict.fromkeys(values))
+    return {path: told for path, values in found.items() if (told := _told(values))}
+
+
+def _told(values: Iterable[FactValue]) -> tuple[FactValue, ...]:
+    return tuple([told for value in values if (told := told_number(value)) != ""])
 
 
 @dataclass(slots=True)
@@ -116,7 +137,7 @@ class _Stack:
         points = [(x, y, z) for x, y, z in _vectors(header, "ImagePositionPatient")]
         self.normals.update(dict.fromkeys(normals))
         if len(normals) == 1:
-            along = [_dot(point, normals[0]) for point in points]
+            along = [place for point in points if isfinite(place := _dot(point, normals[0]))]
             self.positions.setdefault(normals[0], []).extend(along)
         elif normals:
             self.unpaired.update(points)
@@ -124,7 +145,7 @@ class _Stack:
     def facts(self) -> dict[str, tuple[FactValue, ...]]:
         """Return Orientation, NumberOfSlices and SliceSpacing (mm), as far as the headers tell them."""
         distinct = [_distinct(positions) for positions in self.positions.values()]
-        gaps = {round(median(_gaps(positions)), 4) for positions in distinct if len(positions) > 1}
+        gaps = {round(median(_gaps(positions)), 4) for positions in distinct if len(positions) > 1} - {inf}
         count = sum(map(len, distinct)) + len(self.unpaired)
         facts: dict[str, tuple[FactValue, ...]] = {
             "Orientation": tuple(sorted({orientation(normal) for normal in self.normals})),
@@ -145,18 +166,21 @@ def orientation(normal: _Vector) -> str:
 def _vectors(header: Header, keyword: str) -> list[tuple[float, ...]]:
     """Return the vectors of an attribute; none where its values are not numbers or do not come in full."""
     values, size = header.get(keyword, ()), VECTORS[keyword]
-    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    numbers = [float(value) for value in values if not isinstance(value, str) and is_number(value)]
     if len(numbers) != len(values) or len(numbers) % size:
         return []
     return [tuple(numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
 
 def _normal(six: tuple[float, ...]) -> _Vector | None:
-    """Return the unit normal of the direction cosines of a row and a column; rounded, so that equals are equal."""
+    """Return the unit normal of the direction cosines of a row and a column; rounded, so that equals are equal.
+
+    None where they are parallel, or too large to tell.
+    """
     ax, ay, az, bx, by, bz = six
     x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     length = hypot(x, y, z)
-    return (round(x / length, 4), round(y / length, 4), round(z / length, 4)) if length else None
+    return (round(x / length, 4), round(y / length, 4), round(z / length, 4)) if length and isfinite(length) else None
 
 
 def _dot(a: _Vector, b: _Vector) -> float:

@@ -1,6 +1,6 @@
 """The attributes of one instance that a rule can ask about: read fast, typed by value representation (PS3.5 6.2).
 
-Left out: private attributes, binary and tag value representations, pixel data, curves and overlays, the content tree
+Left out: binary and tag value representations, long private values, pixel data, curves and overlays, the content tree
 of structured reports, texts over 1024 characters. Most values are decoded here from pydicom's raw elements: a study
 has tens of thousands of them, vendors' private blocks are large, and a poor value must not stop the others.
 """
@@ -15,6 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from pydicom import Dataset, dcmread
 from pydicom.charset import decode_bytes, python_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword, dictionary_VR
@@ -25,6 +26,8 @@ from pydicom.uid import UID
 
 from dicom_node.entities import FactValue, Header
 from dicom_node.errors import CannotUnderstand
+from dicom_node.routing.codes import codes_of, is_code_sequence
+from dicom_node.routing.private import PrivateBlocks
 
 #: Longest text that is kept, in characters; longer ones are reports, not facts to route by.
 LONGEST_TEXT: Final = 1024
@@ -46,6 +49,8 @@ _TEXT: Final = frozenset({"AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", 
 _ONE_TEXT: Final = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is a character of these (PS3.5 6.4)
 _STRUCTS: Final = {"FD": "d", "FL": "f", "SL": "l", "SS": "h", "SV": "q", "UL": "L", "US": "H", "UV": "Q"}
 _AGE_IN_YEARS: Final = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425}
+#: Whole numbers beyond 64 bits are kept as they were written: nothing could compute with them.
+_COUNTABLE: Final = range(-(2**63), 2**64)
 #: Value representations that a rule can compare, and whether their values are numbers.
 IS_NUMBER: Final[Mapping[str, bool]] = {
     **dict.fromkeys(_TEXT, False),
@@ -65,6 +70,7 @@ _SCANNING_SEQUENCE: Final = {
 #: Vectors (PS3.3 C.7.6.2): kept in full and in order, one after the other, as they mean nothing when sorted apart.
 VECTORS: Final = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6}
 
+_DECODER: Final = msgspec.json.Decoder(dict[str, tuple[FactValue, ...]])
 _Values = dict[str, dict[FactValue, None]]  # keyword path -> distinct values in order
 _Vectors = dict[str, dict[tuple[FactValue, ...], None]]
 
@@ -121,7 +127,10 @@ def header_to_json(header: Header) -> str:
 
 def header_from_json(text: str) -> Header:
     """Return the header that `header_to_json` wrote."""
-    return {path: tuple(values) for path, values in json.loads(text).items()}
+    try:
+        return _DECODER.decode(text)
+    except msgspec.DecodeError:  # a number that no computer counts to
+        return {path: tuple(values) for path, values in json.loads(text).items()}
 
 
 class _Reader:
@@ -137,26 +146,32 @@ class _Reader:
 
     def collect(self, dataset: Dataset, prefix: str, depth: int) -> None:
         """Add every attribute of a data set or sequence item."""
+        private = PrivateBlocks()
         for tag, element in dataset.items():
             number = int(tag)
             if number & 0x10000:
-                continue  # private
+                known = private.named(number, element)
+                if known is not None and known[1] in IS_NUMBER:
+                    self._add(prefix, known[0], self._decoded(element, known[1]))
+                continue
             keyword, standard_vr = _entry(number)
             if not keyword:
                 continue
             vr = standard_vr if element.VR in (None, "UN") else element.VR  # UN: the sender did not know it
             if vr == "SQ":
                 if depth < _DEEPEST and number != _CONTENT_SEQUENCE:
-                    self._sequence(dataset, tag, f"{prefix}{keyword}.", depth)
+                    self._sequence(dataset, tag, keyword, f"{prefix}{keyword}.", depth)
             elif vr in IS_NUMBER:
                 self._add(prefix, keyword, self._decoded(element, vr))
 
-    def _sequence(self, dataset: Dataset, tag: Any, prefix: str, depth: int) -> None:
+    def _sequence(self, dataset: Dataset, tag: Any, keyword: str, prefix: str, depth: int) -> None:
         self.groups.add(prefix)
         try:
             items = dataset[tag].value
             for item in items:
                 self.collect(item, prefix, depth + 1)
+            if is_code_sequence(keyword):
+                self._add(prefix.removesuffix("."), "", tuple(codes_of(iter(items))))
         except (ValueError, TypeError, KeyError, EOFError, OSError, NotImplementedError, struct.error):
             return  # a sequence that cannot be read holds no facts
 
@@ -226,24 +241,44 @@ def _from_python(value: Any, vr: str) -> tuple[FactValue, ...]:
     several = isinstance(value, MutableSequence | tuple)
     values = list(value) if several else [value]
     if vr in _STRUCTS or vr == "US or SS":
-        return tuple(number for number in values if isinstance(number, int | float) and isfinite(number))
+        return tuple(number for number in values if isinstance(number, int | float) and is_number(number))
     return tuple(typed for part in values for typed in _from_text(_python_text(part), vr))
 
 
 def _python_text(value: Any) -> str:
     original = getattr(value, "original_string", None)  # IS and DS keep what was written
-    return original if isinstance(original, str) else str(value)
+    return original if isinstance(original, str) else _written(value)
 
 
 def _plain(text: str) -> FactValue:
     return text
 
 
+def _written(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return ""
+
+
+def is_number(value: float) -> bool:
+    """Return whether a number can be computed with, and kept."""
+    return value in _COUNTABLE if isinstance(value, int) else isfinite(value)
+
+
+def told_number(value: FactValue) -> FactValue:
+    """Return a value as facts may have it: what cannot be computed with as text, blank if there is none."""
+    if isinstance(value, str) or is_number(value):
+        return value
+    return _written(value) if isinstance(value, int) else ""
+
+
 def _whole(text: str) -> FactValue:
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         return _decimal(text)
+    return value if value in _COUNTABLE else text
 
 
 def _decimal(text: str) -> FactValue:
@@ -254,15 +289,16 @@ def _decimal(text: str) -> FactValue:
     return value if isfinite(value) else text
 
 
-def _years(text: str) -> FactValue:
+def years(text: str) -> FactValue:
     """Return an age (PS3.5 6.2, VR AS: nnnD, nnnW, nnnM, nnnY) in years."""
     number, unit = text[:-1], text[-1:].upper()
     if unit in _AGE_IN_YEARS and number.isascii() and number.isdigit():
-        return round(int(number) / _AGE_IN_YEARS[unit], 3)
+        age = round(float(number) / _AGE_IN_YEARS[unit], 3)
+        return age if isfinite(age) else text
     return text
 
 
-_PARSERS: Final[Mapping[str, Callable[[str], FactValue]]] = {"IS": _whole, "DS": _decimal, "AS": _years}
+_PARSERS: Final[Mapping[str, Callable[[str], FactValue]]] = {"IS": _whole, "DS": _decimal, "AS": years}
 
 
 def _add_plain_names(header: dict[str, tuple[FactValue, ...]]) -> None:

@@ -1,17 +1,14 @@
-"""Rules as frozen values, and the text that they are written as: rule -> text -> rule loses nothing."""
+"""Rules as frozen values: valid, or an error where they are read."""
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
-
-import tomlkit
-from tomlkit.items import InlineTable, Table
+from typing import Final
 
 from dicom_node.contract import SettingValue
-from dicom_node.routing.attributes import Attribute, attribute
-from dicom_node.routing.conditions import AnyOf, Condition, Equals, Exists, Matches, Not, OneOf, Range
+from dicom_node.entities import FactValue
+from dicom_node.routing.questions import Question
+from dicom_node.routing.schedule import Window
 
 
 class Priority(StrEnum):
@@ -26,40 +23,86 @@ class Priority(StrEnum):
 class LateImages(StrEnum):
     """What a rule does when images of a study that was already complete arrive."""
 
-    RERUN = "rerun"
+    RERUN = "rerun"  # the new results take the place of the earlier ones: the new report names its predecessor
+    ADD = "add"  # the new results stand beside the earlier ones
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """One condition on one attribute, by its dotted keyword path.
+#: Terms of Requested Procedure Priority (0040,1003) and of the retired Study Priority ID (0032,000C).
+PRIORITY_TERMS: Final[Mapping[str, Priority]] = {
+    "STAT": Priority.STAT,
+    "HIGH": Priority.URGENT,
+    "ROUTINE": Priority.ROUTINE,
+    "MEDIUM": Priority.ROUTINE,
+    "MED": Priority.ROUTINE,
+    "LOW": Priority.BACKGROUND,
+}
 
-    Raises
-    ------
-    UnknownAttribute
-        If no such attribute can be compared.
+
+@dataclass(frozen=True, slots=True)
+class PriorityFrom:
+    """The priority comes from an attribute of the study; of several values the most urgent counts.
+
+    Parameters
+    ----------
+    terms : mapping
+        What the attribute's values mean, in capitals; `PRIORITY_TERMS` mean what the standard says.
     """
 
     keyword: str
-    condition: Condition
-    wanted: str = field(init=False, repr=False, compare=False)
-    attribute: Attribute = field(init=False, repr=False, compare=False)
+    terms: Mapping[str, Priority] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Prepare what every answer needs."""
-        object.__setattr__(self, "wanted", str(self.condition))
-        object.__setattr__(self, "attribute", attribute(self.keyword))
+    def of(self, values: Sequence[FactValue]) -> Priority | None:
+        """Return the priority that values mean; None if none of them means any."""
+        meanings = {**PRIORITY_TERMS, **self.terms}
+        found = [meanings[term] for value in values if (term := str(value).strip().upper()) in meanings]
+        return min(found, key=list(Priority).index, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionPolicy:
+    """When a rule's jobs may start, if not as `[completion]` in `node.toml` says.
+
+    Parameters
+    ----------
+    quiet_seconds : float or None
+        Silence after which the study is taken for whole; None: that of `node.toml`.
+    inputs_present : bool
+        Sooner: as soon as every input has its series, and nothing more comes for those.
+    count_from : str
+        Sooner: as soon as so many instances are there as this destination says the study has. Blank: nobody is asked.
+    """
+
+    quiet_seconds: float | None = None
+    inputs_present: bool = False
+    count_from: str = ""
+
+    def __str__(self) -> str:
+        """Return when, in words."""
+        quiet = "" if self.quiet_seconds is None else f"{self.quiet_seconds:.10g} s of silence"
+        present = "every input present" if self.inputs_present else ""
+        counted = f"the count of '{self.count_from}'" if self.count_from else ""
+        return " or ".join(filter(None, (quiet, present, counted))) or "as node.toml says"
 
 
 @dataclass(frozen=True, slots=True)
 class RankBy:
-    """One step of a ranking: the more (`descending`) or the less of an attribute, the better."""
+    """One step of a ranking: the more (`descending`) or the less of an attribute, the better; or some values first.
+
+    Parameters
+    ----------
+    preferred : tuple
+        Values, the best first; any other comes after them. Empty: more or less decides.
+    """
 
     keyword: str
-    descending: bool
+    descending: bool = False
+    preferred: tuple[FactValue, ...] = ()
 
     def __str__(self) -> str:
-        """Return the step as it is written in `rules.toml`."""
+        """Return the step in words; more and less as they are written in `rules.toml`."""
+        if self.preferred:
+            return f"{self.keyword} {', then '.join(map(str, self.preferred))}"
         return f"{self.keyword} {'desc' if self.descending else 'asc'}"
 
 
@@ -71,7 +114,7 @@ DEFAULT_RANK: Final = (RankBy("NumberOfSlices", descending=True), RankBy("SliceS
 class RoleRule:
     """Which series may fill a role: one for which every condition holds, the best by `rank`."""
 
-    where: tuple[Where, ...]
+    where: tuple[Question, ...]
     rank: tuple[RankBy, ...] = DEFAULT_RANK
 
 
@@ -110,29 +153,50 @@ class Rule:
 
     Parameters
     ----------
+    pipeline : str
+        Blank, if `do_not_run` says why nothing is to run.
     settings : mapping
         What the pipeline is to do differently for this rule.
     destinations : tuple of str
         Names from `node.toml`.
-    fallback : bool
-        True: it fires only if no other rule did.
-    when : tuple of Where
+    profiles : mapping
+        Destination -> result profile, where this rule wants another one than the destination's own.
+    when : tuple of Question
         Conditions on the study.
     inputs : mapping of str to RoleRule
         One for each role of the pipeline that the study itself fills.
+    priority : Priority
+        What counts where `priority_from` finds nothing.
+    schedule : tuple of Window
+        When its jobs may start; empty: at any time.
+    dry_run : bool
+        True: runs and stores, and sends nothing.
+    stop : bool
+        True: if it matches, the rules after it are not asked.
+    do_not_run : str
+        Why a study that matches is recognised, and deliberately not run.
+    fallback : bool
+        True: it fires only if no other rule matched.
     """
 
     name: str
     pipeline: str
     destinations: tuple[str, ...]
     inputs: Mapping[str, RoleRule]
-    when: tuple[Where, ...] = ()
+    when: tuple[Question, ...] = ()
     description: str = ""
     enabled: bool = True
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
     priority: Priority = Priority.ROUTINE
     late_images: LateImages = LateImages.RERUN
     fallback: bool = False
+    priority_from: PriorityFrom | None = None
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    schedule: tuple[Window, ...] = ()
+    completion: CompletionPolicy | None = None
+    dry_run: bool = False
+    stop: bool = False
+    do_not_run: str = ""
     priors: Priors | None = None
 
 
@@ -141,115 +205,7 @@ class RuleSet:
     """All rules, in the order of the file."""
 
     rules: tuple[Rule, ...]
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Compute the digest: SHA-256, hex, of the printed rules, so comments and layout do not count."""
-        object.__setattr__(self, "digest", hashlib.sha256(print_rules(self).encode()).hexdigest())
 
     def named(self, name: str) -> Rule | None:
         """Return the rule of that name, if there is one."""
         return next((rule for rule in self.rules if rule.name == name), None)
-
-
-def print_rules(ruleset: RuleSet) -> str:
-    """Return the text of `rules.toml` that `parse_rules` reads back as equal rules; defaults are left out."""
-    document = tomlkit.document()
-    array = tomlkit.aot()
-    for rule in ruleset.rules:
-        array.append(_rule_table(rule))
-    if ruleset.rules:
-        document.append("rule", array)
-    return tomlkit.dumps(document)
-
-
-def _rule_table(rule: Rule) -> Table:
-    table = tomlkit.table()
-    table.append("name", rule.name)
-    if rule.description:
-        table.append("description", rule.description)
-    if not rule.enabled:
-        table.append("enabled", tomlkit.boolean("false"))
-    table.append("pipeline", rule.pipeline)
-    table.append("destinations", list(rule.destinations))
-    if rule.priority is not Priority.ROUTINE:
-        table.append("priority", rule.priority.value)
-    if rule.late_images is not LateImages.RERUN:
-        table.append("late_images", rule.late_images.value)
-    if rule.fallback:
-        table.append("fallback", tomlkit.boolean("true"))
-    if rule.settings:
-        table.append("settings", _table(rule.settings))
-    if rule.when:
-        table.append("when", _table(_conditions(rule.when)))
-    table.append("inputs", _inputs_table(rule.inputs))
-    if rule.priors is not None:
-        table.append("priors", _priors_table(rule.priors))
-    return table
-
-
-def _inputs_table(roles: Mapping[str, RoleRule]) -> Table:
-    inputs = tomlkit.table(is_super_table=bool(roles))
-    for role, wanted in roles.items():
-        inputs.append(tomlkit.key([role]), _role_table(wanted))
-    return inputs
-
-
-def _priors_table(priors: Priors) -> Table:
-    table = tomlkit.table()
-    for item in fields(priors):
-        value = getattr(priors, item.name)
-        if item.name != "inputs" and value != item.default:
-            table.append(item.name, list(value) if isinstance(value, tuple) else value)
-    if priors.inputs:
-        table.append("inputs", _inputs_table(priors.inputs))
-    return table
-
-
-def _role_table(role: RoleRule) -> Table:
-    table = _table(_conditions(role.where))
-    if role.rank != DEFAULT_RANK:
-        table.append("rank", [str(step) for step in role.rank])
-    return table
-
-
-def _table(values: Mapping[str, Any]) -> Table:
-    table = tomlkit.table()
-    for key, value in values.items():
-        table.append(tomlkit.key([key]), value)
-    return table
-
-
-def _conditions(wheres: tuple[Where, ...]) -> dict[str, Any]:
-    return {where.keyword: condition_value(where.condition) for where in wheres}
-
-
-def condition_value(condition: Condition) -> Any:
-    """Return a condition as the TOML value that it is written as."""
-    match condition:
-        case Equals(value):
-            return value
-        case OneOf(values):
-            return list(values)
-        case _:
-            return _inline(_condition_table(condition))
-
-
-def _condition_table(condition: Matches | Range | Exists | Not | AnyOf) -> dict[str, Any]:
-    match condition:
-        case Matches(pattern):
-            return {"matches": pattern}
-        case Range(at_least, at_most):
-            return {"at_least": at_least, "at_most": at_most}
-        case Exists(wanted):
-            return {"exists": wanted}
-        case Not(denied):
-            return {"not": condition_value(denied)}
-        case AnyOf(conditions):
-            return {"any_of": [condition_value(one) for one in conditions]}
-
-
-def _inline(values: Mapping[str, Any]) -> InlineTable:
-    table = tomlkit.inline_table()
-    table.update({key: value for key, value in values.items() if value is not None})
-    return table

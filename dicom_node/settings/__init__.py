@@ -3,6 +3,7 @@
 Times are in seconds unless a name says otherwise. AE titles are VR AE (PS3.5 6.2).
 """
 
+from dicom_node.settings.admin import AdminSettings, AdminTlsSettings, AlertSettings, AuditSettings
 from dicom_node.settings.archives import Archive, Retrieve
 from dicom_node.settings.connections import (
     AnyAuth,
@@ -11,6 +12,7 @@ from dicom_node.settings.connections import (
     ClientTlsSettings,
     OAuth2,
     WebConnection,
+    is_protected,
 )
 from dicom_node.settings.destinations import (
     ArchiveDestination,
@@ -22,7 +24,7 @@ from dicom_node.settings.destinations import (
     PatientCheck,
     QueryPeer,
 )
-from dicom_node.settings.loading import load_settings, parse_settings
+from dicom_node.settings.loading import load_settings, parse_settings, settings_from
 from dicom_node.settings.model import (
     CompletionSettings,
     ComputeSettings,
@@ -37,6 +39,7 @@ from dicom_node.settings.model import (
     Source,
     TlsSettings,
 )
+from dicom_node.settings.openid import RETURN_PATH, OpenIdSettings
 from dicom_node.settings.profiles import DEFAULT_PROFILE, READY, Language, NoticeKind, ResultKind, ResultProfile
 from dicom_node.settings.values import ANY, SettingValue
 
@@ -44,9 +47,14 @@ __all__ = [
     "ANY",
     "DEFAULT_PROFILE",
     "READY",
+    "RETURN_PATH",
+    "AdminSettings",
+    "AdminTlsSettings",
+    "AlertSettings",
     "AnyAuth",
     "Archive",
     "ArchiveDestination",
+    "AuditSettings",
     "BasicAuth",
     "BearerToken",
     "ClientTlsSettings",
@@ -65,6 +73,7 @@ __all__ = [
     "NodeSettings",
     "NoticeKind",
     "OAuth2",
+    "OpenIdSettings",
     "PatientCheck",
     "QueryPeer",
     "ReceptionSettings",
@@ -77,6 +86,8 @@ __all__ = [
     "Source",
     "TlsSettings",
     "WebConnection",
+    "is_protected",
     "load_settings",
     "parse_settings",
+    "settings_from",
 ]

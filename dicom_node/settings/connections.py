@@ -33,12 +33,12 @@ def _shown(value: str) -> str:
 
 
 def _protected(value: str) -> str:
-    if not _is_protected(_address(value)):
-        raise ValueError(f"{_shown(value)!r} is not https://: a client secret is sent there (RFC 6749 3.2)")
+    if not is_protected(_address(value)):
+        raise ValueError(f"{_shown(value)!r} is not https://: what is sent there must stay secret (RFC 6749 3.2)")
     return value
 
 
-def _is_protected(url: str) -> bool:
+def is_protected(url: str) -> bool:
     """Return whether nobody on a network can read what is sent to an address."""
     parts = urlsplit(url)
     return parts.scheme == "https" or _is_here(parts.hostname or "")
@@ -59,7 +59,7 @@ def _no_colon(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-_ProtectedAddress = Annotated[str, AfterValidator(_protected)]
+ProtectedAddress = Annotated[str, AfterValidator(_protected)]
 
 
 class ClientTlsSettings(Section):
@@ -90,7 +90,7 @@ class BasicAuth(Section):
 class OAuth2(Section):
     """`[destination.auth]`, `[archive.auth]`: OAuth 2.0 client credentials (RFC 6749 4.4)."""
 
-    token_url: _ProtectedAddress
+    token_url: ProtectedAddress
     client_id: Name
     client_secret_file: Path
     scope: str = ""
@@ -143,7 +143,7 @@ class WebConnection:
 
 def require_protected(table: str, url: str, auth: AnyAuth | None, tls: ClientTlsSettings | None) -> None:
     """Raise ValueError if a token would cross a network in the clear, or TLS is set up for a url without it."""
-    if isinstance(auth, OAuth2 | BearerToken) and not _is_protected(url):
+    if isinstance(auth, OAuth2 | BearerToken) and not is_protected(url):
         raise ValueError("sends a token, but its url is not https:// (RFC 6750 5.3)")
     if tls is not None and urlsplit(url).scheme != "https":
         raise ValueError(f"has [{table}.tls], but its url is not https://")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dicom_node.errors import SettingsInvalid
+from dicom_node.settings.admin import AdminSettings, AdminTlsSettings, AlertSettings, AuditSettings
 from dicom_node.settings.archives import Archive, Retrieve
 from dicom_node.settings.connections import AUTHENTICATIONS, ClientTlsSettings
 from dicom_node.settings.destinations import PROTOCOLS, DicomDestination, QueryPeer
@@ -26,6 +27,7 @@ from dicom_node.settings.model import (
     Source,
     TlsSettings,
 )
+from dicom_node.settings.openid import OpenIdSettings
 from dicom_node.settings.profiles import READY, ResultProfile, why_unusable
 from dicom_node.toml_source import KeyPath, TomlSource, TomlSyntaxError, read_toml
 
@@ -43,6 +45,11 @@ def load_settings(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsInvalid(f"{path}: cannot be read: {reason}; give the path of node.toml") from error
+    return settings_from(text, path)
+
+
+def settings_from(text: str, path: Path) -> Settings:
+    """Return the settings that a text would give as the file at a path; raises SettingsInvalid."""
     return _placed(parse_settings(text, str(path)), path.absolute().parent)
 
 
@@ -271,6 +278,12 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "compute": ComputeSettings,
     "results": ResultSettings,
     "profile": ResultProfile,
+    "admin": AdminSettings,
+    "admin.alerts": AlertSettings,
+    "admin.audit": AuditSettings,
+    "admin.openid": OpenIdSettings,
+    "admin.openid.tls": ClientTlsSettings,
+    "admin.tls": AdminTlsSettings,
     "log": LogSettings,
     "ledger": LedgerSettings,
 }

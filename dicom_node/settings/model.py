@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Strict, model_validator
 
 from dicom_node.entities import SameUidPolicy
+from dicom_node.settings.admin import AdminSettings
 from dicom_node.settings.archives import Archive
 from dicom_node.settings.destinations import AnyDestination
 from dicom_node.settings.profiles import (
@@ -33,6 +34,7 @@ from dicom_node.settings.values import (
     Section,
     SettingValue,
     Timeout,
+    ZoneName,
     between,
     listening_address,
     not_empty,
@@ -48,6 +50,7 @@ class NodeSettings(Section):
     data: Path = Path("../var/node")
     rules: Path = Path("rules.toml")
     tick_seconds: Annotated[float, Strict(), between(0.01, 60)] = 0.1
+    time_zone: ZoneName = ""
 
 
 class Engine(StrEnum):
@@ -200,6 +203,7 @@ class Settings(Section):
     delivery: DeliverySettings = DeliverySettings()
     compute: ComputeSettings = ComputeSettings()
     results: ResultSettings = ResultSettings()
+    admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()
     pipelines: Mapping[str, Mapping[str, Annotated[SettingValue, BeforeValidator(plain_value)]]] = {}

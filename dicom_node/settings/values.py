@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Strict
 
@@ -78,6 +79,14 @@ def _certificate_name(value: str) -> str:
     return f"sha256:{digits}"
 
 
+def _zone(value: str) -> str:
+    try:
+        return value and ZoneInfo(value).key
+    except (ValueError, OSError, KeyError):  # an unknown zone is a KeyError
+        raise ValueError(f"{value!r} is not a time zone such as 'Europe/Berlin'") from None
+
+
+ZoneName = Annotated[str, AfterValidator(_zone)]
 Name = Annotated[str, AfterValidator(_not_blank)]
 CertificateName = Annotated[str, AfterValidator(_certificate_name)]
 AeTitleText = Annotated[str, AfterValidator(_ae_title)]

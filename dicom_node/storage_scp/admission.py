@@ -26,6 +26,22 @@ class Rejection:
     unknown_caller: bool = False
 
 
+class KnownCallers:
+    """Who may call, now: replaced as a whole while associations are asked for on other threads."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = tuple(sources)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Those who may call; associations that are open stay open whoever this becomes."""
+        return self._sources
+
+    def replace(self, sources: Sequence[Source]) -> None:
+        """From now on let these call, and nobody else."""
+        self._sources = tuple(sources)
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """The rules of the door.
@@ -37,7 +53,7 @@ class Admission:
     """
 
     called: frozenset[str]
-    sources: Sequence[Source]
+    callers: KnownCallers
     maximum_associations: int
     maximum_associations_per_caller: int
 
@@ -52,7 +68,7 @@ class Admission:
         if called.strip() not in self.called:
             known = ", ".join(sorted(self.called))
             return Rejection(1, 1, 7, f"called AE title is not one of this node's ({known})", unknown_caller=True)
-        namesakes = [source for source in self.sources if source.is_called(calling.strip())]
+        namesakes = [source for source in self.callers.sources if source.is_called(calling.strip())]
         if not namesakes:
             return Rejection(1, 1, 3, "calling AE title is in no [[source]]", unknown_caller=True)
         if not any(source.is_at(address) for source in namesakes):

@@ -5,6 +5,7 @@ node has loaded, and a fork of a process with threads may hang. It gets the list
 line to the node. When that line closes it ends: a node that is killed leaves no receiver behind.
 """
 
+import contextlib
 import os
 import pickle
 import select
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 READY: Final = b"r"
 STOP: Final = b"s"
+#: A length and a pickled tuple of Source follow.
+ADMIT: Final = b"a"
 _MODULE: Final = "dicom_node.storage_scp.receiver_process"
 _START_SECONDS: Final = 60.0
 #: A receiver that dies sooner is not started again at once: whatever kills it may last.
@@ -95,8 +98,7 @@ class _Process:
                 pass_fds=(*descriptors, lock),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        data = pickle.dumps(setup)
-        self.line.sendall(len(data).to_bytes(4, "little") + data)
+        self.line.sendall(_parcel(setup))
 
     @property
     def pid(self) -> int:
@@ -121,6 +123,11 @@ class _Process:
             self._process.kill()
             raise ReceiverDied("a receiver process did not start; see the log lines before this one")
 
+    def admit(self, sources: tuple[Source, ...]) -> None:
+        """Tell it who may call from now on."""
+        with contextlib.suppress(OSError):  # it is gone; its successor is told at its start
+            self.line.sendall(ADMIT + _parcel(sources))
+
     def ask_to_stop(self, grace_seconds: float) -> None:
         """Let it end, with this grace for running C-STOREs."""
         try:
@@ -138,6 +145,11 @@ class _Process:
             return self._process.wait()
 
 
+def _parcel(content: object) -> bytes:
+    data = pickle.dumps(content)
+    return len(data).to_bytes(4, "little") + data
+
+
 class ReceiverProcesses:
     """The node's SCP, in `settings.processes` processes of its own.
 
@@ -153,6 +165,7 @@ class ReceiverProcesses:
 
     def __init__(self, setup: Setup, reception: Reception, lose: Callable[[str], int] | None = None) -> None:
         self._setup = setup
+        self._callers = reception.admission.callers
         self._lose = lose
         slots, processes = setup.settings.maximum_associations, setup.settings.processes
         self._shared = Places.shared(slots)
@@ -162,6 +175,8 @@ class ReceiverProcesses:
         self._listener: socket.socket | None = None
         self._lock: TextIO | None = None
         self._processes: list[_Process] = []
+        # a receiver that is started while others are told of sources is told too
+        self._telling = threading.Lock()
         self._stopping = threading.Event()
         self._wake, self._sleeper = socket.socketpair()
         self._watcher = threading.Thread(target=self._watch, name="storage-scp-watch")
@@ -182,6 +197,14 @@ class ReceiverProcesses:
     def pids(self) -> tuple[int, ...]:
         """The process ids of the receivers that are running."""
         return tuple(process.pid for process in self._processes)
+
+    def admit(self, sources: Sequence[Source]) -> None:
+        """Let these call from now on, and nobody else; associations that are open go on."""
+        with self._telling:
+            self._setup = replace(self._setup, sources=tuple(sources))
+            for process in self._processes:
+                process.admit(self._setup.sources)
+        self._callers.replace(sources)  # those over TLS are received here
 
     def all_settled(self, seconds: float) -> bool:
         """Wait until the ledger has all that was answered before; return whether it has."""
@@ -278,8 +301,9 @@ class ReceiverProcesses:
         if self._stopping.is_set():
             self._processes.remove(dead)  # what it left open is lost at the next start
             return
-        successor = self._spawn(dead.number)
-        self._processes[self._processes.index(dead)] = successor
+        with self._telling:
+            successor = self._spawn(dead.number)
+            self._processes[self._processes.index(dead)] = successor
         try:
             successor.wait_until_ready()
         except ReceiverDied as error:

@@ -12,17 +12,18 @@ import signal
 import socket
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from dicom_node import log as logging
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import open_ledger
+from dicom_node.storage_scp.admission import KnownCallers
 from dicom_node.storage_scp.channel import Channel
 from dicom_node.storage_scp.commitment import CommitmentDesk
 from dicom_node.storage_scp.places import Places
-from dicom_node.storage_scp.processes import READY, STOP, Setup
+from dicom_node.storage_scp.processes import ADMIT, READY, STOP, Setup
 from dicom_node.storage_scp.receiver import Receiver
 from dicom_node.storage_scp.recovery import journal_name, open_journal
 from dicom_node.storage_scp.server import reception
@@ -49,11 +50,15 @@ def main(arguments: list[str]) -> None:
 
 
 def _setup(node: socket.socket) -> Setup:
+    setup = _content(node)
+    assert isinstance(setup, Setup)  # noqa: S101 - the node sends it first
+    return setup
+
+
+def _content(node: socket.socket) -> Any:
     length = int.from_bytes(_exactly(node, _LENGTH), "little")
     # from our own node, over a line that only it holds
-    setup = pickle.loads(_exactly(node, length))  # noqa: S301
-    assert isinstance(setup, Setup)  # noqa: S101 - as above
-    return setup
+    return pickle.loads(_exactly(node, length))  # noqa: S301
 
 
 def _exactly(node: socket.socket, size: int) -> bytes:
@@ -96,7 +101,7 @@ def receive(
     channel = None if journal is None else Channel(told, journal)
     receiver = Receiver(door, needs, journal, channel)
     receiver.start()
-    receiver.stop(_grace(node))
+    receiver.stop(_grace(node, needs.admission.callers))
     ledger.close()
 
 
@@ -106,14 +111,21 @@ def _is_gone(node: socket.socket) -> bool:
     return bool(readable) and node.recv(1, socket.MSG_PEEK) == b""
 
 
-def _grace(node: socket.socket) -> float:
-    """Be ready until told to stop; return for how long running C-STOREs may go on: not at all if the node is gone."""
+def _grace(node: socket.socket, callers: KnownCallers) -> float:
+    """Be ready, and let call whom the node says, until told to stop.
+
+    Returns
+    -------
+    float
+        For how many seconds running C-STOREs may go on: not at all if the node is gone.
+    """
     try:
         node.sendall(READY)
-        message = node.recv(64)
-    except OSError:
-        message = b""
-    return float(message[1:]) if message.startswith(STOP) else 0.0
+        while (told := node.recv(1)) == ADMIT:
+            callers.replace(_content(node))
+        return float(node.recv(64)) if told == STOP else 0.0
+    except (OSError, SystemExit):
+        return 0.0
 
 
 def _allow_many_connections() -> None:

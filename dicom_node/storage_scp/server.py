@@ -9,7 +9,7 @@ import structlog
 from dicom_node.entities import AssociationRecord
 from dicom_node.instance_store import InstanceStore
 from dicom_node.settings import ReceptionSettings, Source
-from dicom_node.storage_scp.admission import Admission
+from dicom_node.storage_scp.admission import Admission, KnownCallers
 from dicom_node.storage_scp.commitment import CommitmentDesk
 from dicom_node.storage_scp.listening import listen
 from dicom_node.storage_scp.places import Places
@@ -36,7 +36,7 @@ def reception(
     """Return what every association of a receiver needs."""
     called = frozenset(settings.called_ae_titles or (node_ae_title,))
     admission = Admission(
-        called, tuple(sources), settings.maximum_associations, settings.maximum_associations_per_caller
+        called, KnownCallers(sources), settings.maximum_associations, settings.maximum_associations_per_caller
     )
     if desk is not None:
         desk = replace(desk, settled=places.all_settled)
@@ -112,6 +112,10 @@ class StorageSCP:
     def tls_port(self) -> int | None:
         """The port that is listened on for TLS, if there is one."""
         return None if self._tls is None else self._tls.port
+
+    def admit(self, sources: Sequence[Source]) -> None:
+        """Let these call from now on, and nobody else; associations that are open go on."""
+        self.reception.admission.callers.replace(sources)
 
     def all_settled(self, seconds: float) -> bool:
         """Wait until the ledger has all that was answered before; return whether it has."""

@@ -17,6 +17,7 @@ from bench.peers import PLUGIN
 from dicom_node.demo.stored import free_port
 from dicom_node.ledger.schema import instances
 from dicom_node.lifecycle import JobState
+from dicom_node.routing import told_verdicts
 from tests.node_house import RULES, House, kinds, rule, running_house, until
 from tests.study_cases import save, write_study
 
@@ -109,7 +110,7 @@ def test_late_images(house: House, tmp_path: Path, named: str, late: str, jobs: 
     house.push(tmp_path / "late")
     revision = house.routed(study, 2)
     assert len(house.ledger.jobs.latest(5, study=study)) == jobs
-    told = [each for each in json.loads(revision.verdicts or "[]") if each["rule"] == named]
+    told = [each for each in told_verdicts(revision.verdicts or "[]") if each["rule"] == named]
     assert told[0].get("late_images_reason", "") == said
     house.delivered(study, 2 * jobs)
     assert kinds(house.pacs, study) == sorted(["SEG", "SR"] * jobs)
@@ -199,6 +200,30 @@ def test_an_edit_of_the_rules_is_taken_and_a_bad_one_is_not(house: House, tmp_pa
         house.delivered(study)
     finally:
         rules.write_text(RULES)
+
+
+def test_saved_rules_are_taken_and_rolled_back(house: House, tmp_path: Path) -> None:
+    """A running node takes a saved version, and has it in its file too; rolling back is one command."""
+    rules, saved = house.node.folder / "rules.toml", tmp_path / "saved.toml"
+    saved.write_text(RULES + rule("saved"))
+
+    def versions() -> list[dict[str, str]]:
+        return list(json.loads(house.run("rules", "list", "--json").stdout))
+
+    def in_force() -> str:
+        return house.run("rules", "show", versions()[0]["version"]).stdout
+
+    until(lambda: in_force() == RULES)  # an edit of another test may be on its way
+    before = versions()[0]["version"]
+    imported = house.run("rules", "import", str(saved), "--reason", "one more", "--author", "ada")
+    assert imported.exit_code == 0
+    until(lambda: rules.read_text() == saved.read_text())
+    assert [versions()[0][key] for key in ("author", "reason")] == ["ada", "one more"]
+    study = write_study(tmp_path / "new", "saved")
+    house.push(tmp_path / "new")
+    house.delivered(study)
+    assert house.run("rules", "rollback", before).exit_code == 0
+    until(lambda: rules.read_text() == RULES)
 
 
 def test_send_and_its_exit_codes(house: House, tmp_path: Path) -> None:

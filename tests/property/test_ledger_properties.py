@@ -81,6 +81,7 @@ def _ask_of_delivery(ledger: Ledger, delivery: Delivery, event: DeliveryEvent) -
         DeliveryEvent.FAILED_FOR_NOW: lambda: rows.wait(delivery, None, "", NOW, NOW),
         DeliveryEvent.FAILED_FOR_GOOD: lambda: rows.hold(delivery, None, "", NOW),
         DeliveryEvent.RETRY_ASKED: lambda: rows.retry(delivery.id, NOW, NOW + 9),
+        DeliveryEvent.RESEND_ASKED: lambda: rows.resend(delivery.id, NOW, NOW + 9),
         DeliveryEvent.CANCEL_ASKED: lambda: rows.cancel(delivery.id, NOW),
     }
     return ask[event]()

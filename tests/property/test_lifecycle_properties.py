@@ -32,7 +32,7 @@ _MACHINES: list[tuple[type[Enum], type[Enum]]] = [
 _STATES = [state for states, _ in _MACHINES for state in states]
 _EVENTS = [event for _, events in _MACHINES for event in events]
 #: States that nothing leaves: there the journey ends.
-_ENDS = ["ROUTED", "DONE", "CONFIRMED", "DONE", "GIVEN_UP"]
+_ENDS = ["ROUTED", "DONE", "DONE", "GIVEN_UP"]
 
 
 def _follows(state: State, event: Event) -> State | None:

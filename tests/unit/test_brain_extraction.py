@@ -15,8 +15,9 @@ from dicom_node.errors import ModelUnavailable
 from pipelines.brain_extraction import BrainExtraction
 from pipelines.brain_plausibility import Evidence, doubts, evidence
 from pipelines.deepbet_engine import NOTHING_FOUND, Engine
+from pipelines.deepbet_files import WEIGHTS
 from pipelines.deepbet_outline import Outline, brain_mask, filled, largest_piece, outline
-from pipelines.deepbet_weights import WEIGHTS, Networks, load_networks
+from pipelines.deepbet_weights import Networks, load_networks
 
 #: What a real head gives (Siemens Prisma).
 HEAD = Evidence(volume_ml=1550, surroundings=0.57, uncertain=0.021, cut=0.0)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,11 @@ from typer.testing import CliRunner
 from bench.peers import PLUGIN
 from dicom_node import __version__
 from dicom_node.__main__ import app
-from dicom_node.ledger import Ledger, open_ledger
+from dicom_node.entities import SeriesFacts, StudyFacts
+from dicom_node.ledger import Effort, Ledger, Resources, open_ledger
 from dicom_node.lifecycle import DeliveryState, JobState
-from tests.ledger_cases import NOW, STUDY, finished, made, queued, running
+from dicom_node.routing import facts_to_bytes
+from tests.ledger_cases import NOW, STUDY, arrive, complete, finished, image, made, queued, running
 from tests.study_cases import PATIENT, write_study
 
 _SETTINGS = """
@@ -102,7 +105,8 @@ def test_version_and_help() -> None:
     """`--version` is the version; no command at all is the list of commands."""
     assert _run("--version").stdout == f"{__version__}\n"
     listed = _run("--help").stdout
-    for command in ("serve", "demo", "check", "explain", "process", "send", "status", "retry", "cancel"):
+    commands = "serve demo check explain process send status retry cancel rules schema"
+    for command in commands.split():
         assert command in listed
 
 
@@ -244,6 +248,21 @@ def test_status_says_how_far_a_study_is(config: Path, ledger: Ledger) -> None:
     table = _run("status", "--config", config).stdout
     assert "confirmed" in table
     assert "held" in table
+
+
+def test_status_of_a_study_has_each_attempt(config: Path, ledger: Ledger) -> None:
+    """Of its jobs with their log and what they used, and of its deliveries."""
+    queued(ledger)
+    effort = Effort({"run": 1.0}, Resources(2.5, 300.0), ("0.10 s  step  loading images",))
+    ledger.jobs.finish(running(ledger), made(), {"run": 1.0}, NOW + 3, NOW + 600, effort=effort)
+    (one, _) = ledger.deliveries.start("pacs", "node1", NOW + 4, NOW + 60, 2)
+    ledger.deliveries.wait(one, 0xA700, "0xA700: out of resources", NOW + 5, NOW + 9)
+    told = json.loads(_run("status", STUDY, "--config", config, "--json").stdout)
+    (run,) = told["runs"]
+    assert (run["job"], run["outcome"], run["cpu seconds"], run["peak MiB"]) == ("J1", "done", 2.5, 300.0)
+    assert run["log"] == ["0.10 s  step  loading images"]
+    assert [(each["id"], each["outcome"]) for each in told["delivery_attempts"]] == [(f"D{one.id}", "delivery waits")]
+    assert "2.5" in _run("status", STUDY, "--config", config).stdout
 
 
 def test_status_lists_who_was_refused(config: Path, ledger: Ledger) -> None:
@@ -419,3 +438,76 @@ def test_a_data_folder_of_any_name(tmp_path: Path) -> None:
     result = _run("status", "--config", folder / "node.toml")
     assert result.exit_code == 1
     assert f"no ledger at {folder / 'data' / 'ledger.sqlite'}:" in result.stderr
+
+
+def test_rules_have_a_history(config: Path, ledger: Ledger, tmp_path: Path) -> None:
+    """Imported, listed, compared, exported and rolled back; a faulty file changes nothing."""
+    where = ("--config", config)
+    other = tmp_path / "other.toml"
+    other.write_text(_RULES.replace("heads", "skulls"))
+    assert _run("rules", "import", config.parent / "rules.toml", "--author", "ada", *where).exit_code == 0
+    assert _run("rules", "import", other, "--author", "bob", "--reason", "skulls now", *where).exit_code == 0
+    listed = json.loads(_run("rules", "list", "--json", *where).stdout)
+    assert [(each["version"], each["author"], each["reason"]) for each in listed] == [
+        ("2", "bob", "skulls now"),
+        ("1", "ada", "imported from rules.toml"),
+    ]
+    assert '+name = "skulls"' in _run("rules", "diff", "1", *where).stdout
+    assert _run("rules", "rollback", "1", *where).stdout == "version 3 is in force: back to version 1\n"
+    assert _run("rules", "show", "3", *where).stdout == _RULES
+    exported = tmp_path / "exported.toml"
+    assert _run("rules", "export", exported, "--version", "2", *where).exit_code == 0
+    assert exported.read_text() == other.read_text()
+    other.write_text("[[rule]]\n")
+    refused = _run("rules", "import", other, *where)
+    assert (refused.exit_code, "rules:1: " in refused.stderr) == (1, True)
+    assert _run("rules", "show", "9", *where).exit_code == 1
+    assert len(ledger.rules.all()) == 3
+
+
+def test_rules_check_names_line_and_column(config: Path) -> None:
+    """For an editor as for a person."""
+    assert _run("rules", "check", "--config", config).exit_code == 0
+    (config.parent / "rules.toml").write_text(_RULES.replace('["pacs"]', '["nowhere"]'))
+    result = _run("rules", "check", "--config", config)
+    assert (result.exit_code, "rules.toml:5:17: " in result.stderr) == (1, True)
+    (fault,) = json.loads(_run("rules", "check", "--config", config, "--json").stdout)
+    assert (fault["line"], fault["column"]) == (5, 17)
+
+
+def test_explain_shows_the_rules_in_force(config: Path, ledger: Ledger, tmp_path: Path) -> None:
+    """Not what somebody is writing into the file just now."""
+    assert _run("rules", "import", config.parent / "rules.toml", "--config", config).exit_code == 0
+    (config.parent / "rules.toml").write_text("half a ru")
+    write_study(tmp_path / "head", "T1 head", slices=2)
+    result = _run("explain", tmp_path / "head", "--config", config)
+    assert (result.exit_code, "(version 1)" in result.stdout) == (0, True)
+
+
+def test_rules_are_tried_on_what_was_received(config: Path, ledger: Ledger, tmp_path: Path) -> None:
+    """The difference with the condition that decided, for people and for scripts; nothing changes."""
+    facts = {"Rows": (1,), "Modality": ("MR",), "SeriesDescription": ("t1 sag",)}
+    written = facts_to_bytes(StudyFacts(STUDY, facts, (SeriesFacts(f"{STUDY}.1", facts),)))
+    arrive(ledger, image(1), at=time.time())
+    ledger.studies.record_verdicts(complete(ledger), "[]", ("digest", 1), (), NOW, written)
+    where = ("--config", config)
+    assert _run("rules", "import", config.parent / "rules.toml", *where).exit_code == 0
+    edited = tmp_path / "edited.toml"
+    edited.write_text(_RULES.replace("^t1", "^t2"))
+    tried = json.loads(_run("rules", "try", edited, "--last", "2d", "--json", *where).stdout)
+    assert (tried["studies"], tried["differing"]) == (1, 1)
+    (difference,) = tried["differences"]
+    assert (difference["study"], difference["change"]) == (STUDY, "no longer run")
+    shown = _run("rules", "try", edited, *where).stdout
+    assert "1 studies of the last 30d: 1 would be treated otherwise" in shown
+    assert "no: SeriesDescription is 't1 sag', wanted a text that matches '^t2'" in shown
+    assert _run("rules", "try", edited, "--last", "soon", *where).exit_code == 2
+    assert len(ledger.rules.all()) == 1
+
+
+def test_the_schema_knows_this_node(config: Path) -> None:
+    """Names of pipelines and destinations are completed."""
+    printed = json.loads(_run("schema", "rules", "--config", config).stdout)
+    properties = printed["properties"]["rule"]["items"]["properties"]
+    assert "bright_voxels" in properties["pipeline"]["enum"]
+    assert properties["destinations"]["items"]["anyOf"][0] == {"enum": ["pacs"]}

@@ -115,4 +115,6 @@ def test_the_examples_of_rules_toml_are_valid() -> None:
     text = (_CONFIG / "rules.toml").read_text()
     start = text.index("# [[rule]]")
     rules = parse_rules(text[:start] + _uncommented(text[start:]), "rules.toml", _ROLES, ["pacs", "research archive"])
-    assert [rule.name for rule in rules.rules] == ["brain volume", "stroke, first", "any other head"]
+    assert [rule.name for rule in rules.rules] == [
+        *("brain volume", "stroke, first", "any other head", "localizers only", "new version, in the shadow"),
+    ]

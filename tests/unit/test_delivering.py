@@ -10,6 +10,7 @@ from dicom_node.delivering import Delivering
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Ledger
 from dicom_node.lifecycle import DeliveryState
+from dicom_node.offers import Offers
 from dicom_node.proving import disagreement
 from dicom_node.senders import querying_peer
 from dicom_node.settings import DicomDestination, FolderDestination, QueryPeer, Settings
@@ -67,6 +68,28 @@ def test_queries_may_have_a_peer_of_their_own() -> None:
     assert str(querying_peer(other)) == "QUERY@pacs.example.org:105"
 
 
+def test_a_silent_destination_is_asked_again_though_nothing_waits(ledger: Ledger, tmp_path: Path) -> None:
+    """When it was last asked, and what came of it, is known; once it answers, it is left alone by the probe."""
+    share = FolderDestination(name="pacs", protocol="folder", path=tmp_path / "share")
+    now = [NOW]
+    store = InstanceStore(tmp_path / "store", free_space_floor=0)
+    delivering = Delivering(Settings(destinations=(share,)), ledger, store, lambda: now[0])
+    assert delivering.echo(share) is None
+    delivering.learn(share)
+    said = delivering.echo(share)
+    assert said is not None
+    assert (said.at, said.answered, "is the share mounted" in said.reason) == (NOW, False, True)
+    share.path.mkdir()
+    now[0] = NOW + 30
+    delivering.probe(share)
+    assert (said := delivering.echo(share)) is not None
+    assert (said.at, said.answered, said.reason) == (NOW + 30, True, "")
+    now[0] = NOW + 60
+    delivering.probe(share)
+    assert (said := delivering.echo(share)) is not None
+    assert said.at == NOW + 30
+
+
 def test_results_go_into_a_folder(ledger: Ledger, tmp_path: Path) -> None:
     """A destination that is no PACS waits, comes back early and is delivered to; it is asked and proves nothing."""
     finished(ledger)
@@ -87,6 +110,24 @@ def test_results_go_into_a_folder(ledger: Ledger, tmp_path: Path) -> None:
     delivered = ledger.deliveries.of_study(STUDY)
     assert {(d.state, d.proof) for d in delivered} == {(DeliveryState.DELIVERED, "")}
     assert {path.stem for path in share.path.rglob("*.dcm")} == {d.sop_instance_uid for d in delivered}
+
+
+def test_a_destination_that_was_corrected_is_sent_to_at_once(ledger: Ledger, tmp_path: Path) -> None:
+    """What was learnt of it as it was is forgotten, and what waited for it is due."""
+    finished(ledger, give_up_at=NOW + 86400)
+    wrong = FolderDestination(name="pacs", protocol="folder", path=tmp_path / "wrong")
+    right = wrong.model_copy(update={"path": tmp_path})
+    store = InstanceStore(tmp_path / "store", free_space_floor=0)
+    offers = Offers()
+    delivering = Delivering(Settings(destinations=(wrong,)), ledger, store, lambda: NOW + 60, offers)
+    write_results(ledger, store, tmp_path / "in")
+    delivering.deliver(wrong)
+    offers.learn("pacs", {"1.2.3": False})
+    assert delivering.outage(wrong) is not None
+    delivering.take(Settings(destinations=(right,)))
+    assert (delivering.outage(right), offers.of("pacs")) == (None, {})
+    delivering.deliver(right)
+    assert {each.state for each in ledger.deliveries.of_study(STUDY)} == {DeliveryState.DELIVERED}
 
 
 def test_what_fails_at_a_destination_that_is_there_waits_longer_and_longer(ledger: Ledger, tmp_path: Path) -> None:

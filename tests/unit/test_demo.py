@@ -11,7 +11,7 @@ from dicom_node.demo.journey import Snapshot, settled, stage_table, stages, succ
 from dicom_node.demo.measured import measurements, volumes
 from dicom_node.demo.throwaway import PACS, RULES, demo_settings
 from dicom_node.entities import AETitle, Peer
-from dicom_node.ledger import Delivery, Job, Revision
+from dicom_node.ledger import Delivery, Job, JobTerms, Revision
 from dicom_node.lifecycle import DeliveryState, JobState, StudyState
 from dicom_node.routing import parse_rules
 
@@ -98,6 +98,8 @@ def _job(state: JobState, ended: float | None, reason: str = "") -> Job:
         started_at=104.0,
         ended_at=ended,
         progress=0.4,
+        rules_version=1,
+        terms=JobTerms(),
         step="network",
         seconds={}
         if state is not JobState.DONE

@@ -75,7 +75,11 @@ def test_a_shown_command_exists_with_its_options(document: str, line: str) -> No
     """Whoever copies a command from a document is understood: name, options and number of arguments."""
     _, name, *words = shlex.split(re.sub(r"[\[\]]", "", line))
     assert name in _COMMANDS.commands, document
-    params = _COMMANDS.commands[name].params
+    command = _COMMANDS.commands[name]
+    if words and hasattr(command, "commands"):  # a group, such as `rules`
+        assert words[0] in command.commands, f"{document}: {line}"
+        command = command.commands[words.pop(0)]
+    params = command.params
     options = {opt: param for param in params for opt in param.opts if opt.startswith("-")}
     arguments = []
     waiting = iter(words)
@@ -101,11 +105,15 @@ def test_every_command_is_documented() -> None:
 
 def test_every_shown_option_table_is_complete() -> None:
     """README's table shows each command's own options; --config and --help are explained once for all."""
-    for name, command in _COMMANDS.commands.items():
-        row = re.search(rf"^\| `dicom-node {name}[^`]*`", _text("README.md"), re.MULTILINE)
-        assert row is not None
+    groups = {name: getattr(command, "commands", {}) for name, command in _COMMANDS.commands.items()}
+    single = {name: command for name, command in _COMMANDS.commands.items() if not groups[name]}
+    inner = {f"{group} {name}": command for group, found in groups.items() for name, command in found.items()}
+    for name, command in (single | inner).items():
+        rows = [row for row in _text("README.md").splitlines() if row.startswith("| `dicom-node")]
+        shown = [text for row in rows for text in re.findall(r"`[^`]*`", row) if f"dicom-node {name}" in text]
+        assert shown, name
         own = {opt for param in command.params for opt in param.opts if opt.startswith("--")} - {"--config", "--help"}
-        assert own <= set(re.findall(r"--\w+", row[0])), name
+        assert own <= set(re.findall(r"--\w+", " ".join(shown))), name
 
 
 def test_settings_shown_in_the_readme_are_right() -> None:
@@ -166,7 +174,7 @@ def test_every_make_target_that_is_named_exists(document: str) -> None:
 
 def test_every_module_has_its_line_in_the_floors_table() -> None:
     """ARCHITECTURE.md shows the house as it stands: each room once, on the floor that the imports are tested for."""
-    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", _text("ARCHITECTURE.md"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", _text("ARCHITECTURE.md"), re.MULTILINE)
     package = Path(dicom_node.__file__).parent
     rooms = {path.stem for path in package.glob("*.py")} | {
         path.parent.name for path in package.glob("*/__init__.py")
@@ -194,7 +202,7 @@ def test_downloads_are_stated_as_they_are_pinned() -> None:
         ("torch", _found(r"torch==([\d.]+)`", readme)),
         ("deepbet", _found(r"deepbet ([\d.]+),", readme)),
     ]
-    digests = dict(re.findall(r'"(\w+\.pt)": "([0-9a-f]{64})"', _text("pipelines/deepbet_weights.py")))
+    digests = dict(re.findall(r'"(\w+\.pt)": "([0-9a-f]{64})"', _text("pipelines/deepbet_files.py")))
     assert len(digests) == 2
     assert dict(re.findall(r"^(\w+\.pt) +([0-9a-f]{64})$", readme, re.MULTILINE)) == digests
 

@@ -1,151 +1,36 @@
 """The stages of the journey on a real ledger and a real store, with a clock that is moved by hand."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dicom_node.compute import Ended
-from dicom_node.entities import Association, AssociationEnd
-from dicom_node.errors import ComputeUnavailable, Failure, PipelineRefused, WorkerDied
-from dicom_node.flow import Flow, Rules, run_order
+from dicom_node.entities import AssociationEnd
+from dicom_node.errors import ComputeUnavailable, PipelineRefused, WorkerDied
+from dicom_node.flow.orders import order_of
 from dicom_node.instance_store import InstanceStore
 from dicom_node.ledger import Job, Ledger
 from dicom_node.lifecycle import LEASE_SECONDS, DeliveryState, JobState, StudyState
+from dicom_node.offers import Offers
 from dicom_node.results import Predecessor
-from dicom_node.routing import parse_rules
-from dicom_node.settings import ComputeSettings, DicomDestination, NoticeKind, ResultProfile, Settings
+from dicom_node.settings import DicomDestination, NoticeKind, ResultProfile, Settings
 from dicom_node.study_folder import one_study
-from dicom_node.task import Answer, Order
+from dicom_node.task import Answer
+from tests.flow_cases import RULE, Journey, new_journey, receive, started
 from tests.ledger_cases import NOW, SCANNER, STUDY, arrive, complete, finished, image, made, new_job
 from tests.study_cases import write_study
-
-_RULE = """
-[[rule]]
-name = "{name}"
-pipeline = "example"
-destinations = ["pacs"]
-{extra}
-[rule.inputs.t1]
-Modality = "MR"
-"""
-
-
-@dataclass
-class Hands:
-    """Stands where the worker processes are: takes jobs, and ends them when a test says so."""
-
-    free: int = 1
-    taken: dict[int, Order] = field(default_factory=dict)
-    over: list[Ended] = field(default_factory=list)
-    stopped: list[int] = field(default_factory=list)
-    trouble: Exception | None = None
-
-    def free_slots(self) -> int:
-        return max(0, self.free - len(self.taken))
-
-    def submit(self, job_id: int, step: Callable[..., Any], number: int, order: Order) -> None:
-        assert step is run_order
-        assert number == job_id
-        if self.trouble is not None:
-            raise self.trouble
-        self.taken[job_id] = order
-
-    def running(self) -> set[int]:
-        return set(self.taken)
-
-    def cancel(self, job_id: int) -> None:
-        if self.taken.pop(job_id, None):
-            self.stopped.append(job_id)
-
-    def end(self, job: Job, *, value: Answer | None = None, failure: Failure | None = None) -> None:
-        del self.taken[job.id]
-        self.over.append(Ended(job.id, value, failure))
-
-    def collect(self) -> list[Ended]:
-        over, self.over = self.over, []
-        return over
-
-
-@dataclass
-class Clock:
-    """Stands still until it is moved."""
-
-    now: float = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Journey:
-    """A flow with everything that it acts on."""
-
-    flow: Flow
-    ledger: Ledger
-    hands: Hands
-    rules: list[str]
-    clock: Clock
-
-    @property
-    def now(self) -> float:
-        return self.clock.now
-
-    @now.setter
-    def now(self, now: float) -> None:
-        self.clock.now = now
-
-    def job(self) -> Job:
-        return self.ledger.jobs.latest(1)[0]
-
-    def tick(self) -> None:
-        self.flow.read_headers()
-        self.flow.close_quiet()
-        self.flow.route()
-        self.flow.run()
-        self.flow.collect()
 
 
 @pytest.fixture
 def journey(tmp_path: Path, ledger: Ledger) -> Journey:
     """Give a flow whose rule wants every MR series."""
-    settings = Settings(
-        compute=ComputeSettings(attempts=2, retry_wait_seconds=10),
-        destinations=(DicomDestination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104),),
-        pipelines={"example": {"factor": 1, "for_all": True}},
-    )
-    hands, rules = Hands(), [_RULE.format(name="rule", extra="[rule.settings]\nfactor = 2")]
-
-    def parsed() -> Rules:
-        text = "".join(rules)
-        return Rules(parse_rules(text, "rules.toml", {"example": ("t1",)}, {"pacs"}), text)
-
-    store = InstanceStore(tmp_path / "store", free_space_floor=0)
-    clock = Clock()
-    flow = Flow(settings, ledger, store, hands, parsed, clock)  # type: ignore[arg-type]
-    return Journey(flow, ledger, hands, rules, clock)
-
-
-def _receive(journey: Journey, folder: Path, association: Association = SCANNER) -> str:
-    study = write_study(folder, slices=3)
-    arrive(journey.ledger, *one_study(folder).instances.values(), at=journey.now, association=association)
-    return study
-
-
-def _started(journey: Journey, folder: Path) -> Job:
-    _receive(journey, folder)
-    journey.now += 31
-    journey.tick()
-    job = journey.job()
-    assert job.state is JobState.RUNNING
-    return job
+    return new_journey(tmp_path, ledger)
 
 
 def test_a_study_is_complete_when_it_is_quiet(journey: Journey, tmp_path: Path) -> None:
     """Not a moment before, and with the reason in words."""
-    study = _receive(journey, tmp_path / "a")
+    study = receive(journey, tmp_path / "a")
     journey.now = NOW + 29.9
     journey.tick()
     assert journey.ledger.studies.revisions(study)[0].state is StudyState.RECEIVING
@@ -158,7 +43,7 @@ def test_a_study_is_complete_when_it_is_quiet(journey: Journey, tmp_path: Path) 
 
 def test_a_released_association_shortens_the_wait(journey: Journey, tmp_path: Path) -> None:
     """After the release only the grace counts."""
-    study = _receive(journey, tmp_path / "a")
+    study = receive(journey, tmp_path / "a")
     journey.ledger.arrivals.end_association(SCANNER, AssociationEnd.RELEASED, NOW + 1)
     journey.now = NOW + 6
     journey.tick()
@@ -167,7 +52,7 @@ def test_a_released_association_shortens_the_wait(journey: Journey, tmp_path: Pa
 
 def test_silence_while_nobody_listened_is_no_silence(journey: Journey, tmp_path: Path) -> None:
     """A node that was down for an hour waits again before it calls a study complete."""
-    study = _receive(journey, tmp_path / "a")
+    study = receive(journey, tmp_path / "a")
     journey.now = journey.flow._watched_since = NOW + 3600
     journey.tick()
     assert journey.ledger.studies.revisions(study)[0].state is StudyState.RECEIVING
@@ -178,7 +63,7 @@ def test_silence_while_nobody_listened_is_no_silence(journey: Journey, tmp_path:
 
 def test_a_header_that_cannot_be_read_stops_nothing(journey: Journey, tmp_path: Path) -> None:
     """A damaged file has no facts but is not left out of its series; a file that is gone holds up nobody."""
-    study = _receive(journey, tmp_path / "a")
+    study = receive(journey, tmp_path / "a")
     (tmp_path / "a" / "0001.dcm").write_bytes(b"damaged")
     arrive(journey.ledger, image(1), at=NOW)  # a file that is gone
     journey.now += 31
@@ -193,14 +78,14 @@ def test_a_study_that_cannot_be_judged_does_not_stop_the_others(journey: Journey
     arrive(journey.ledger, image(1), at=NOW - 9)
     ((row_id, _),) = journey.ledger.studies.unread(9)
     journey.ledger.studies.put_headers([(row_id, "this is no header")])
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     assert job.study_instance_uid != STUDY
     assert [r.study_instance_uid for r in journey.ledger.studies.in_state(StudyState.COMPLETE)] == [STUDY]
 
 
 def test_the_order_holds_all_that_decides(journey: Journey, tmp_path: Path) -> None:
     """Settings of node.toml under those of the rule; the time is that of the job's making, not of its start."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     order = journey.hands.taken[job.id]
     assert (order.name, order.pipeline, order.settings) == (f"J{job.id}", "example", {"factor": 2, "for_all": True})
     assert order.created_at == job.created_at
@@ -209,7 +94,7 @@ def test_the_order_holds_all_that_decides(journey: Journey, tmp_path: Path) -> N
 
 def test_a_later_revision_knows_the_report_that_it_supersedes(journey: Journey, tmp_path: Path) -> None:
     """Late images: the order names the report on the earlier ones; the first order names none."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     assert journey.hands.taken[job.id].products[0].predecessor is None
     _, report = made(job.study_instance_uid)
     journey.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
@@ -229,10 +114,10 @@ def test_a_later_revision_knows_the_report_that_it_supersedes(journey: Journey, 
 def test_no_more_jobs_than_free_workers(journey: Journey, tmp_path: Path) -> None:
     """The ledger keeps the queue, so the most urgent always goes first."""
     journey.rules[:] = [
-        _RULE.format(name="routine", extra=""),
-        _RULE.format(name="stat", extra='priority = "stat"'),
+        RULE.format(name="routine", extra=""),
+        RULE.format(name="stat", extra='priority = "stat"'),
     ]
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     assert job.rule == "stat"
     states = {each.rule: each.state for each in journey.ledger.jobs.latest(9)}
     assert states == {"stat": JobState.RUNNING, "routine": JobState.QUEUED}
@@ -240,7 +125,7 @@ def test_no_more_jobs_than_free_workers(journey: Journey, tmp_path: Path) -> Non
 
 def test_a_finished_job_becomes_deliveries(journey: Journey, tmp_path: Path) -> None:
     """DONE, with its objects waiting for the destination for as many days as the settings say."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     answer = Answer(made=made(job.study_instance_uid), seconds={"run": 2.0}, remarks=("Seen.", "Twice."))
     journey.hands.end(job, value=answer)
     assert journey.flow.collect() == 1
@@ -250,9 +135,38 @@ def test_a_finished_job_becomes_deliveries(journey: Journey, tmp_path: Path) -> 
     assert all(each.give_up_at == journey.now + 14 * 86400 for each in deliveries)
 
 
+def test_a_job_whose_end_cannot_be_recorded_is_recorded_later(
+    journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full for a moment: the other job that ended is recorded, and this one at the next look."""
+    journey.hands.free = 2
+    for name in ("a", "b"):
+        write_study(tmp_path / name, slices=2)
+        sender = replace(SCANNER, id=name)
+        arrive(journey.ledger, *one_study(tmp_path / name).instances.values(), at=journey.now, association=sender)
+    journey.now += 31
+    journey.tick()
+    second, first = journey.ledger.jobs.latest(2)
+    finish = journey.ledger.jobs.finish
+
+    def full(job: Job, *arguments: Any, **named: Any) -> bool:
+        if job.id == first.id:
+            raise OSError("disk full")
+        return finish(job, *arguments, **named)
+
+    monkeypatch.setattr(journey.ledger.jobs, "finish", full)
+    for job in (first, second):
+        journey.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
+    assert journey.flow.collect() == 1
+    assert [job.state for job in journey.ledger.jobs.latest(2)] == [JobState.DONE, JobState.RUNNING]
+    monkeypatch.undo()
+    assert (journey.flow.collect(), journey.flow.collect()) == (1, 0)
+    assert [job.state for job in journey.ledger.jobs.latest(2)] == [JobState.DONE, JobState.DONE]
+
+
 def test_a_retryable_failure_is_tried_again_and_held_in_the_end(journey: Journey, tmp_path: Path) -> None:
     """As often as the settings say, each time after a longer wait."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     journey.hands.end(job, failure=WorkerDied("killed"))
     journey.flow.collect()
     assert (journey.job().state, journey.job().not_before) == (JobState.QUEUED, journey.now + 10)
@@ -265,7 +179,7 @@ def test_a_retryable_failure_is_tried_again_and_held_in_the_end(journey: Journey
 
 def test_a_failure_that_will_not_pass_is_held_at_once(journey: Journey, tmp_path: Path) -> None:
     """What a pipeline says of the images does not change by asking again."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     journey.hands.end(job, value=Answer(failure=PipelineRefused("too dark")))
     journey.flow.collect()
     assert (journey.job().state, journey.job().reason) == (JobState.HELD, "too dark")
@@ -273,7 +187,7 @@ def test_a_failure_that_will_not_pass_is_held_at_once(journey: Journey, tmp_path
 
 def test_a_notice_is_delivered_though_the_job_is_held(journey: Journey, tmp_path: Path) -> None:
     """HELD with its reason, and what says so waits for those who want to know."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     _, notice = made(job.study_instance_uid)
     answer = Answer(made=(notice,), recipients={notice.sop_instance_uid: ("pacs",)}, failure=PipelineRefused("dark"))
     journey.hands.end(job, value=answer)
@@ -287,7 +201,7 @@ def test_a_notice_is_delivered_though_the_job_is_held(journey: Journey, tmp_path
 def test_notices_are_ordered_for_those_who_want_them(journey: Journey, tmp_path: Path) -> None:
     """One product for each form, though the objects of a result are the same for all three destinations."""
     forms = (("a", "told"), ("b", "default"), ("c", "drawn"), ("d", "told"))
-    journey.flow._settings = Settings(
+    settings = Settings(
         destinations=tuple(
             DicomDestination(name=name, ae_title="PACS", host="127.0.0.1", port=104, profile=profile)
             for name, profile in forms
@@ -297,8 +211,8 @@ def test_notices_are_ordered_for_those_who_want_them(journey: Journey, tmp_path:
             ResultProfile(name="drawn", not_run=NoticeKind.PICTURE),
         ),
     )
-    job = replace(_started(journey, tmp_path / "a"), destinations=("a", "b", "c", "d"))
-    order = journey.flow._order(job)
+    job = replace(started(journey, tmp_path / "a"), destinations=("a", "b", "c", "d"))
+    order = order_of(job, journey.ledger, InstanceStore(tmp_path / "store", free_space_floor=0), settings, Offers())
     assert [product.destinations for product in order.products] == [("a", "b", "c", "d")]
     assert [(product.profile.not_run, product.destinations) for product in order.notices] == [
         (NoticeKind.REPORT, ("a", "d")),
@@ -308,7 +222,7 @@ def test_notices_are_ordered_for_those_who_want_them(journey: Journey, tmp_path:
 
 def test_a_missing_engine_is_waited_for_without_end(journey: Journey, tmp_path: Path) -> None:
     """No worker is nobody's fault: the job waits, however many attempts that takes."""
-    _started(journey, tmp_path / "a")
+    started(journey, tmp_path / "a")
     for _ in range(5):
         journey.hands.end(journey.job(), failure=ComputeUnavailable("no worker"))
         journey.flow.collect()
@@ -323,7 +237,7 @@ def test_a_missing_engine_is_waited_for_without_end(journey: Journey, tmp_path: 
 def test_a_job_that_cannot_be_handed_over_is_not_lost(journey: Journey, tmp_path: Path, trouble: Exception) -> None:
     """Whatever the engine raises when it is given a job: the row does not stay RUNNING with nobody running it."""
     journey.hands.trouble = trouble
-    _receive(journey, tmp_path / "a")
+    receive(journey, tmp_path / "a")
     journey.now += 31
     journey.tick()
     assert journey.job().state is JobState.QUEUED
@@ -336,7 +250,7 @@ def test_a_job_that_cannot_be_handed_over_is_not_lost(journey: Journey, tmp_path
 
 def test_a_cancelled_job_is_stopped(journey: Journey, tmp_path: Path) -> None:
     """The next tick sees what a person asked for, and the worker is free again."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     journey.ledger.jobs.cancel(job.id, journey.now)
     journey.flow.collect()
     assert journey.hands.stopped == [job.id]
@@ -345,7 +259,7 @@ def test_a_cancelled_job_is_stopped(journey: Journey, tmp_path: Path) -> None:
 
 def test_cancelled_and_asked_for_again_at_once(journey: Journey, tmp_path: Path) -> None:
     """The first run is stopped before the second starts, though no tick came between."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     journey.ledger.jobs.cancel(job.id, journey.now)
     journey.ledger.jobs.retry(job.id, journey.now)
     journey.hands.free = 2
@@ -357,7 +271,7 @@ def test_cancelled_and_asked_for_again_at_once(journey: Journey, tmp_path: Path)
 
 def test_a_living_node_keeps_its_jobs(journey: Journey, tmp_path: Path) -> None:
     """Leases are renewed long before they end, however long a job takes."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     for _ in range(20):
         journey.now += LEASE_SECONDS / 6
         journey.flow.keep_leases()
@@ -380,7 +294,7 @@ def test_a_living_node_keeps_what_it_is_sending(journey: Journey) -> None:
 
 def test_a_start_takes_back_what_was_under_way(journey: Journey, tmp_path: Path) -> None:
     """Running is queued again, sending waits again, open associations are lost."""
-    job = _started(journey, tmp_path / "a")
+    job = started(journey, tmp_path / "a")
     journey.flow.take_back(starting=True)
     assert journey.job().state is JobState.QUEUED
     (revision,) = journey.ledger.studies.revisions(job.study_instance_uid)
@@ -397,12 +311,21 @@ def test_what_waits_for_a_destination_that_is_gone_is_held(journey: Journey) -> 
     assert held.reason.startswith("there is no destination 'closed' in node.toml any more")
 
 
+def test_what_a_job_brings_for_a_removed_destination_is_held(journey: Journey) -> None:
+    """Removed while the node runs, as at a start; what other nodes have as destinations is not touched."""
+    finished(journey.ledger, new_job(destinations=("pacs", "of another node")))
+    journey.flow.take(Settings())
+    journey.flow.keep_leases()
+    states = {(d.destination, d.state) for d in journey.ledger.deliveries.of_study(STUDY)}
+    assert states == {("pacs", DeliveryState.HELD), ("of another node", DeliveryState.WAITING)}
+
+
 def test_the_rules_in_force_decide(journey: Journey, tmp_path: Path) -> None:
     """The rules that decided are those of the moment of routing, not of the start."""
     journey.rules.clear()
-    study = _receive(journey, tmp_path / "a")
+    study = receive(journey, tmp_path / "a")
     complete(journey.ledger, study)
     journey.flow.read_headers()
-    journey.rules.append(_RULE.format(name="just now", extra=""))
+    journey.rules.append(RULE.format(name="just now", extra=""))
     journey.flow.route()
     assert journey.job().rule == "just now"

@@ -1,16 +1,19 @@
 """Opening the ledger: made and migrated, durable, never made by a look."""
 
+from importlib import resources
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import IntegrityError
 
 from dicom_node.ledger import Ledger, LedgerMissing, open_ledger
 from dicom_node.ledger.moves import insert_if_new, move, note_event
-from dicom_node.ledger.schema import jobs, rule_versions
+from dicom_node.ledger.schema import jobs, rule_files
 from dicom_node.lifecycle import JobEvent, JobState
-from tests.ledger_cases import NOW, STUDY, arrive, image, queued
+from tests.ledger_cases import NOW, STUDY, arrive, finished, image, queued
 
 
 def _url(folder: Path) -> str:
@@ -95,9 +98,9 @@ def test_a_transition_that_is_forbidden_moves_no_row(ledger: Ledger) -> None:
 def test_an_insert_that_exists_is_left_alone(ledger: Ledger) -> None:
     """The first row of a key stays."""
     with ledger.engine.begin() as connection:
-        assert insert_if_new(connection, rule_versions, digest="d", text="first", loaded_at=NOW)
-        assert not insert_if_new(connection, rule_versions, digest="d", text="second", loaded_at=NOW)
-        assert connection.execute(rule_versions.select()).one().text == "first"
+        assert insert_if_new(connection, rule_files, node="n", sha256="first")
+        assert not insert_if_new(connection, rule_files, node="n", sha256="second")
+        assert connection.execute(rule_files.select()).one().sha256 == "first"
 
 
 def test_the_database_itself_forbids_two_jobs_of_a_rule(ledger: Ledger) -> None:
@@ -118,3 +121,27 @@ def test_events_are_of_one_study_or_one_job(ledger: Ledger) -> None:
     assert kinds == ["complete", "routed"]
     assert ledger.events(job=job.id) == []
     assert [kind for _, kind, _ in ledger.events(limit=1)] == ["routed"]
+
+
+def test_rules_of_an_older_ledger_become_versions(tmp_path: Path) -> None:
+    """Migration keeps every text that was in force, in its order."""
+    made = open_ledger(_url(tmp_path))
+    finished(made)  # rows that refer to others, and that the way back must keep
+    made.close()
+    engine = create_engine(_url(tmp_path))
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA foreign_keys=ON"))
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("dicom_node.ledger") / "migrations"))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+        connection.execute(text("INSERT INTO rule_versions VALUES ('d2', 'later', 2.0), ('d1', 'first', 1.0)"))
+        connection.commit()
+    engine.dispose()
+    ledger = open_ledger(_url(tmp_path))
+    assert [(each.number, each.text, each.digest) for each in ledger.rules.all()] == [
+        (2, "later", "d2"),
+        (1, "first", "d1"),
+    ]
+    assert len(ledger.jobs.results(ledger.jobs.latest(1)[0].id)) == 2
+    ledger.close()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dicom_node.homeless import hold_homeless
 from dicom_node.ledger import Delivery, Ledger
 from dicom_node.lifecycle import DeliveryState
 from tests.ledger_cases import NOW, STUDY, finished, new_job
@@ -26,6 +27,15 @@ def test_due_deliveries_are_started_once(ledger: Ledger) -> None:
     assert (first.state, first.attempts, first.destination) == (DeliveryState.SENDING, 1, "pacs")
     assert _sending(ledger) == []
     assert len(_sending(ledger, "archive")) == 2
+
+
+def test_what_a_removed_destination_leaves_is_held_although_it_was_paused(ledger: Ledger) -> None:
+    """Nobody can resume what is in no settings; what other destinations get is left alone."""
+    finished(ledger, new_job(destinations=("pacs", "archive")))
+    ledger.trail.pause("pacs", "ada", NOW)
+    hold_homeless(ledger, "node1", {"archive"}, NOW)
+    states = {(one.destination, one.state) for one in ledger.deliveries.of_study(STUDY)}
+    assert states == {("pacs", DeliveryState.HELD), ("archive", DeliveryState.WAITING)}
 
 
 def test_accepted(ledger: Ledger) -> None:

@@ -1,12 +1,14 @@
 """Revisions: frozen only as they were looked at, routed once, and what the rules may see of them."""
 
+from dataclasses import replace
+
 import pytest
 
-from dicom_node.ledger import Ledger
+from dicom_node.ledger import JobTerms, Ledger
 from dicom_node.lifecycle import JobState, StudyState
 from tests.ledger_cases import NOW, STUDY, arrive, complete, image, new_job, queued, read_headers, running
 
-_RULES = ("digest", "the text")
+_RULES = ("digest", 7)
 
 
 def test_a_revision_that_grew_is_not_frozen(ledger: Ledger) -> None:
@@ -116,13 +118,16 @@ def test_a_finished_job_is_not_superseded(ledger: Ledger) -> None:
 
 def test_earlier_inputs_are_those_of_a_job_that_stands(ledger: Ledger) -> None:
     """A held or cancelled job's inputs are no reason against a new one."""
-    assert ledger.studies.earlier_inputs(STUDY, "rule") is None
+    assert ledger.earlier.standing(STUDY, "rule", live=True) == []
     (job,) = queued(ledger)
-    assert ledger.studies.earlier_inputs(STUDY, "rule") == (1, {"t1": [image(1).path]}, {})
+    (found,) = ledger.earlier.standing(STUDY, "rule", live=True)
+    told = found.revision, found.pipeline, found.inputs, found.settings
+    assert told == (1, "pipeline", {"t1": [image(1).path]}, {})
+    assert (found.destinations, found.terms, found.state) == (("pacs",), JobTerms(), JobState.QUEUED)
     ledger.jobs.cancel(job.id, NOW)
-    assert ledger.studies.earlier_inputs(STUDY, "rule") is None
-    assert ledger.studies.has_job(STUDY, "rule")
-    assert not ledger.studies.has_job(STUDY, "another")
+    assert ledger.earlier.standing(STUDY, "rule", live=True) == []
+    assert ledger.earlier.latest(STUDY, "rule", live=True) == replace(found, state=JobState.CANCELLED)
+    assert ledger.earlier.latest(STUDY, "another", live=True) is None
 
 
 def test_refs_come_in_the_order_of_their_paths(ledger: Ledger) -> None:

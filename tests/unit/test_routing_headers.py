@@ -49,7 +49,8 @@ def _dataset() -> Dataset:
     dataset.RequestAttributesSequence = [request]
     private = dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
     private.add_new(0x10, "OB", b"\0" * 64)
-    private.add_new(0x11, "LO", "secret")
+    private.add_new(0x11, "LT", "secret" * 12)
+    private.add_new(0x12, "IS", "1000")
     dataset.PixelData = b"\0\0"
     return dataset
 
@@ -105,7 +106,7 @@ def test_what_is_inside_sequences_has_a_dotted_path(header: Header) -> None:
 
 
 def test_what_is_no_fact_is_left_out(header: Header) -> None:
-    """Empty attributes count as missing; private, binary and very long ones are no facts."""
+    """Empty attributes count as missing; binary and very long ones, and long private ones, are no facts."""
     assert not {"StudyDescription", "ImageComments", "PixelData", "", "SpecificCharacterSet."} & set(header)
     assert "secret" not in header_to_json(header)
 

@@ -19,6 +19,7 @@ from dicom_node.routing import (
     RankBy,
     RuleSet,
     Where,
+    digest,
     parse_rules,
     print_rules,
 )
@@ -152,7 +153,7 @@ def test_a_faulty_condition_is_told_in_words(condition: str, fault: str) -> None
     [
         ('priorty = "stat"', "rules.toml:5: rule 'one': unknown key 'priorty'; did you mean 'priority'?"),
         ('priority = "now"', "priority is 'now'; it must be one of 'stat', 'urgent', 'routine', 'background'"),
-        ('late_images = "wait"', "late_images is 'wait'; it must be one of 'rerun', 'ignore'"),
+        ('late_images = "wait"', "late_images is 'wait'; it must be one of 'rerun', 'add', 'ignore'"),
         ("enabled = 1", "enabled is 1; it must be true or false"),
         ("settings = 1", "settings must be a table, such as [rule.settings]"),
         ("settings.a = [1]", "setting a must be text, a number, true or false"),
@@ -236,9 +237,9 @@ def test_a_faulty_ranking_is_told_in_words(rank: str, fault: str) -> None:
 def test_the_digest_counts_meaning_and_not_layout() -> None:
     """The ledger keeps rule versions by digest; a comment makes no new version, a changed number does."""
     plain = _parse("EchoTime = 3")
-    assert _parse("# why\n\nEchoTime   =  3").digest == plain.digest
-    assert _parse("EchoTime = 4").digest != plain.digest
-    assert parse_rules(print_rules(plain), "printed").digest == plain.digest
+    assert digest(_parse("# why\n\nEchoTime   =  3")) == digest(plain)
+    assert digest(_parse("EchoTime = 4")) != digest(plain)
+    assert digest(parse_rules(print_rules(plain), "printed")) == digest(plain)
 
 
 @pytest.mark.parametrize(
@@ -263,3 +264,29 @@ def test_no_rules_are_rules() -> None:
     """An empty file is a node that only stores."""
     assert parse_rules("", "r").rules == ()
     assert parse_rules(print_rules(RuleSet(())), "r") == RuleSet(())
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{ exists = true }", '{ any_of = [{ exists = false }, { matches = "head" }] }'),
+        ("{ exists = true }", "{ not = { exists = true } }"),
+        ('{ not = "x" }', '{ all_of = [{ not = "x" }, { exists = true }] }'),
+    ],
+)
+def test_a_rule_that_may_fire_is_not_refused(first: str, second: str) -> None:
+    """What may hold without a value, or for one value of several, does not imply what is asked of all."""
+    text = "".join(
+        f'[[rule]]\nname = "{name}"\npipeline = "p"\ndestinations = ["pacs"]\nstop = true\n'
+        f'when.StudyDescription = {condition}\ninputs.t1.Modality = "MR"\n'
+        for name, condition in (("a", first), ("b", second))
+    )
+    assert len(parse_rules(text, "r").rules) == 2
+
+
+def test_conditions_that_hold_without_a_value_do_not_contradict() -> None:
+    """`exists = false` and an alternative that allows it."""
+    either = "{ any_of = [{ exists = false }, 'saline'] }"
+    more = f"when.StudyDescription = {{ exists = false }}\nwhen.all_of = [{{ StudyDescription = {either} }}]"
+    assert _parse(more=more).rules
+    assert "can never match" in _fault(more=more.replace(either, "'saline'"))

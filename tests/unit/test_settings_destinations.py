@@ -85,7 +85,10 @@ def test_each_protocol_has_its_own_destination() -> None:
         (_WEB + "[destination.query]\nport = 1", "query belongs to protocol dicom"),
         (_DICOM + "[destination.query]\nprot = 1", "unknown key 'query.prot'; did you mean 'port'?"),
         (_WEB + _BASIC.replace('"u"', '"u:p"'), "auth.user 'u' is followed by a ':'"),
-        (_WEB + _OAUTH.replace("https", "http"), "'http://h/token' is not https://: a client secret is sent there"),
+        (
+            _WEB + _OAUTH.replace("https", "http"),
+            "'http://h/token' is not https://: what is sent there must stay secret",
+        ),
     ],
 )
 def test_a_fault_names_the_key_and_its_line(text: str, fault: str) -> None:

@@ -59,7 +59,7 @@ v = 1
 )
 def test_every_key_has_the_line_on_which_it_stands(path: tuple[str | int, ...], line: int) -> None:
     """Tables, arrays of tables, dotted and quoted keys, multi-line strings and arrays do not mislead the scanner."""
-    assert read_toml(_TEXT).lines[path] == line
+    assert read_toml(_TEXT).places[path][0] == line
 
 
 def test_a_key_that_is_not_there_has_the_line_of_its_table() -> None:
@@ -71,7 +71,7 @@ def test_a_key_that_is_not_there_has_the_line_of_its_table() -> None:
 
 def test_windows_line_ends_count_as_one() -> None:
     """A file that was edited on Windows has the same lines."""
-    assert read_toml("a = 1\r\n\r\nb = 2\r\n").lines["b",] == 3
+    assert read_toml("a = 1\r\n\r\nb = 2\r\n").line(("b",)) == 3
 
 
 @pytest.mark.parametrize(("text", "line"), [("a = 1\nb = \n", 2), ("a = 1\na = 2\n", 2), ('a = 1\n\nb = """', 3)])
@@ -80,3 +80,33 @@ def test_what_is_not_toml_is_told_with_its_line(text: str, line: int) -> None:
     with pytest.raises(TomlSyntaxError, match="not TOML") as caught:
         read_toml(text)
     assert caught.value.line == line
+
+
+def test_every_key_has_its_column() -> None:
+    """An editor puts its mark where the key begins, also inside of an inline table."""
+    source = read_toml("[a]\n  b = { c = 1, dd = [2, 3] }\n")
+    assert source.place(("a", "b")) == (2, 3)
+    assert source.place(("a", "b", "dd")) == (2, 16)
+    assert source.place(("a", "b", "dd", 1)) == (2, 25)
+    assert source.place(("a", "b", "gone")) == (2, 3)
+
+
+def test_strings_and_comments_nest_nothing() -> None:
+    """However many brackets and dots they hold, ended by whatever number of quotes."""
+    marks = "[{." * 100
+    texts = [
+        f'"{marks}"',
+        f"'{marks}'",
+        f'"""{marks}\n"" {marks}"""""',
+        f"'''{marks}'' {marks}''''",
+        f'"\\"{marks}"',
+        '""',
+    ]
+    text = "".join(f"k{number} = {one} # {marks}\n" for number, one in enumerate(texts))
+    assert len(read_toml(text).values) == len(texts)
+
+
+def test_columns_of_a_long_line_are_counted_from_its_start() -> None:
+    """Also after strings of several lines."""
+    source = read_toml('a = 1\nb = ["x", """\ny""", 3]\n')
+    assert [source.place(("b", index)) for index in range(3)] == [(2, 6), (2, 11), (3, 7)]

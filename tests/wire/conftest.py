@@ -187,16 +187,25 @@ class Node:
         return Peer.parse("NODE", "127.0.0.1", self.scp.port)
 
     def request(self, calling: str = "SCANNER", called: str = "NODE", **options: Any) -> PeerAssociation:
-        """Ask for an association; it may come back rejected."""
+        """Ask for an association; it may come back rejected.
+
+        pynetdicom 3.0's requestor takes a connection for failed, and aborts, where a rejection closed it before its
+        thread woke: such a request is made once more.
+        """
+        association = self._request(calling, called, dict(options))
+        if association.is_aborted:
+            association = self._request(calling, called, dict(options))
+        leave_answers(association)
+        return association
+
+    def _request(self, calling: str, called: str, options: dict[str, Any]) -> PeerAssociation:
         entity = AE(calling)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
         contexts = options.pop("contexts", None) or [build_context(MRImageStorage, ExplicitVRLittleEndian)]
         handlers = [(evt.EVT_CONN_OPEN, _remember, [self.sockets])]
-        association = entity.associate(
+        return entity.associate(
             "127.0.0.1", self.scp.port, contexts, ae_title=called, evt_handlers=handlers, **options
         )
-        leave_answers(association)
-        return association
 
     @contextmanager
     def line(self, **options: Any) -> Iterator[Line]:

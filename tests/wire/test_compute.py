@@ -10,7 +10,7 @@ import dask
 import pytest
 from dask.utils import parse_timedelta
 
-from dicom_node.compute import Compute, Ended
+from dicom_node.compute import Compute, Ended, report_line
 from dicom_node.errors import ComputeUnavailable, TimeLimitExceeded, WorkerDied
 from dicom_node.settings import ComputeSettings
 
@@ -47,6 +47,22 @@ def test_a_job_gives_its_value(compute: Compute) -> None:
     assert ended.value != os.getpid()
     assert compute.free_slots() == 1
     assert compute.collect() == []
+
+
+def _talks_and_dies(job_id: int) -> None:
+    report_line(job_id, "one")
+    report_line(job_id, "two")
+    report_line(job_id + 1, "of another job")
+    time.sleep(1)
+    os.abort()
+
+
+def test_what_a_worker_said_before_it_died_is_kept(compute: Compute) -> None:
+    """The log of a job that took its process down, whose own answer is lost with it."""
+    ended = _result(compute, _talks_and_dies, 7)
+    assert isinstance(ended.failure, WorkerDied)
+    assert ended.said == ("one", "two")
+    assert compute.said(7) == ()
 
 
 def test_a_worker_that_dies_comes_back(compute: Compute) -> None:

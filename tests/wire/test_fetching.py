@@ -15,10 +15,11 @@ from dicom_node.contract import Role
 from dicom_node.demo.stored import free_port
 from dicom_node.entities import Peer
 from dicom_node.fetching import Fetching
-from dicom_node.flow import Flow, Rules
+from dicom_node.flow import Flow
 from dicom_node.ledger import Fetch, Ledger
 from dicom_node.lifecycle import FetchState, JobState, StudyState
 from dicom_node.routing import parse_rules
+from dicom_node.rulebook import Rules
 from dicom_node.settings import Archive, CompletionSettings, Retrieve, Settings
 from dicom_node.task import Order
 from tests.fetching_cases import Clock, FetchingNode, dcmqrscp, dicom_archive, fetching_node, fill, until_true

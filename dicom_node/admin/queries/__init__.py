@@ -1,0 +1,1 @@
+"""Read models: pure questions to the ledger, answered as frozen values."""
