@@ -275,6 +275,9 @@ def test_a_new_password_changes_no_role(pages: Pages, page: Page) -> None:
     known = accounts.get("olga")
     assert known is not None
     assert (known.role, known.disabled) == (AccountRole.OPERATOR, False)
+    page.reload()
+    for change in ("now password: changed", "disabled: true, now disabled: false"):
+        expect(page.get_by_role("cell", name=change, exact=True)).to_be_visible()
 
 
 def _picture(page: Page, name: str) -> None:

@@ -77,7 +77,7 @@ def _job(story: Story, job: Job) -> Html:
     took = ", ".join(f"{step} {lasting(seconds)}" for step, seconds in job.seconds.items())
     rows = [
         ("Pipeline", joined([job.pipeline, *(f", {key} = {value}" for key, value in job.settings.items())])),
-        ("State", joined([badge(job.state), f" attempt {job.attempts} ", job.reason])),
+        ("State", joined([badge(job.state), f" attempt {job.attempts}", f": {job.reason}" if job.reason else ""])),
         ("Results", made),
         ("Time", took or "-"),
     ]

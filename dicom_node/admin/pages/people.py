@@ -223,13 +223,15 @@ def _on(visit: Visit, act: Act) -> Html:
 
 
 def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
-    """Return what changed: "role: viewer, now role: operator"."""
-    told = [
-        ", ".join(
-            f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-            for key, value in each.items()
-        )
-        for each in (before, after)
-        if each is not None
-    ]
-    return ", now ".join(told) or "-"
+    """Return what changed: "role: viewer, now role: operator"; "now ..." alone where nothing was before."""
+    was, is_now = _values(before), _values(after)
+    if before is None:
+        return is_now or "-"
+    return ", ".join(each for each in (was, f"now {is_now}" if is_now else "") if each) or "-"
+
+
+def _values(of: Mapping[str, Any] | None) -> str:
+    return ", ".join(
+        f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in (of or {}).items()
+    )
