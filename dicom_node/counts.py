@@ -5,6 +5,7 @@ It holds nothing that matters: after a start it is asked again.
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -14,15 +15,24 @@ _AGAIN_SECONDS: Final = 10.0
 _WANTED_SECONDS: Final = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One question; `answered_at` is when what was answered had been asked."""
+
+    asked_at: float = 0.0
+    since: float = 0.0
+    answered_at: float = 0.0
+    count: int | None = None
+
+    def is_open(self, now: float) -> bool:
+        return now - self.answered_at >= _AGAIN_SECONDS or self.answered_at < self.since
+
+
 class Counts:
     """Questions and answers; safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._asked_at: dict[tuple[str, str], float] = {}
-        self._since: dict[tuple[str, str], float] = {}
-        # when what was answered had been asked
-        self._answered_at: dict[tuple[str, str], float] = {}
-        self._counts: dict[tuple[str, str], int] = {}
+        self._questions: dict[tuple[str, str], _Question] = {}
         self._lock = threading.Lock()
 
     def of(self, study_instance_uid: str, destination: str, now: float, since: float = 0.0) -> int | None:
@@ -35,8 +45,9 @@ class Counts:
         """
         key = (study_instance_uid, destination)
         with self._lock:
-            self._asked_at[key], self._since[key] = now, since
-            return self._counts.get(key) if self._answered_at.get(key, 0.0) >= since else None
+            asked = replace(self._questions.get(key, _Question()), asked_at=now, since=since)
+            self._questions[key] = asked
+            return asked.count if asked.answered_at >= since else None
 
     def asked(self, study_instance_uid: str, since: float, now: float) -> Callable[[str], int | None]:
         """Return `of` for one study, to be asked with the destination."""
@@ -45,23 +56,13 @@ class Counts:
     def open(self, now: float) -> list[tuple[str, str]]:
         """Return the studies and destinations that are to be asked now."""
         with self._lock:
-            for key in [key for key, at in self._asked_at.items() if now - at > _WANTED_SECONDS]:
-                self._asked_at.pop(key)
-                self._counts.pop(key, None)
-                self._answered_at.pop(key, None)
-                self._since.pop(key, None)
-            return [key for key in self._asked_at if self._is_open(key, now)]
-
-    def _is_open(self, key: tuple[str, str], now: float) -> bool:
-        answered_at = self._answered_at.get(key, 0.0)
-        return now - answered_at >= _AGAIN_SECONDS or answered_at < self._since[key]
+            wanted = {key: each for key, each in self._questions.items() if now - each.asked_at <= _WANTED_SECONDS}
+            self._questions = wanted
+            return [key for key, each in wanted.items() if each.is_open(now)]
 
     def answer(self, study_instance_uid: str, destination: str, count: int | None, asked_at: float) -> None:
         """Keep the answer to what was asked at a time; None: there was none, and it is asked again later."""
         key = (study_instance_uid, destination)
         with self._lock:
-            self._answered_at[key] = asked_at
-            if count is None:
-                self._counts.pop(key, None)
-            else:
-                self._counts[key] = count
+            if key in self._questions:  # or nobody wants to know any more
+                self._questions[key] = replace(self._questions[key], answered_at=asked_at, count=count)

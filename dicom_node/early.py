@@ -21,7 +21,7 @@ from dicom_node.settling import Arrived, own_reasons
 #: How often a study is looked at, in seconds: gathering its facts takes time.
 _LOOK_EVERY_SECONDS: Final = 1.0
 #: A study to which nothing has come for so long is not arriving at full speed any more; its headers are being read.
-_LULL_SECONDS: Final = 0.5
+LULL_SECONDS: Final = 0.5
 _MOST_KNOWN: Final = 200
 
 
@@ -65,7 +65,7 @@ class EarlyLooks:
 
     def why(self, revision: Revision, arrivals: StudyArrivals, rules: RuleSet, now: float) -> str:
         """Return why a study may be closed now (UTC seconds), in words; blank if it may not."""
-        if revision.last_arrival_at > now - _LULL_SECONDS or not any(
+        if revision.last_arrival_at > now - LULL_SECONDS or not any(
             rule.enabled and self._is_early(rule.completion) for rule in rules.rules
         ):
             return ""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from dicom_node.ledger import Ledger
-from dicom_node.lifecycle import LEASE_SECONDS, DeliveryState
+from dicom_node.lifecycle import LEASE_SECONDS
 
 
 def hold_homeless(
@@ -18,11 +18,11 @@ def hold_homeless(
     among : collection of str or None
         The destinations that may be gone; None: any.
     """
-    waiting = ledger.deliveries.in_state(DeliveryState.WAITING)
-    gone = {delivery.destination for delivery in waiting}.difference(known)
+    waiting = ledger.deliveries.waiting()
+    gone = waiting.keys() - set(known)
     for name in sorted(gone if among is None else gone & set(among)):
         reason = f"there is no destination {name!r} in node.toml any more: add it and retry, or cancel this"
         ledger.deliveries.bring_back(name, now, every=True)
-        until, count = now + LEASE_SECONDS, len(waiting)
-        for delivery in ledger.deliveries.start(name, owner, now, until, count, although_paused=True):
+        until = now + LEASE_SECONDS
+        for delivery in ledger.deliveries.start(name, owner, now, until, waiting[name], although_paused=True):
             ledger.deliveries.hold(delivery, None, reason, now)

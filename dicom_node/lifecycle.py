@@ -67,6 +67,10 @@ class DeliveryState(StrEnum):
 
 #: The destination has it, as far as is known.
 ARRIVED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CONFIRMED})
+#: The destination has it not, and does not get it just now.
+UNDELIVERED: Final = (DeliveryState.WAITING, DeliveryState.HELD)
+#: Jobs that are not over.
+OPEN_JOBS: Final = (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
 
 
 class ResultsState(StrEnum):

@@ -6,7 +6,7 @@ file is never taken, and said once.
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from dicom_node.edited_file import EditedFile, state_of, write_whole
 from dicom_node.errors import Failure, SettingsInvalid
 from dicom_node.ledger import Ledger
 from dicom_node.routing import Rule, read_rules_text
-from dicom_node.settings import READY, Settings, settings_from
+from dicom_node.settings import Settings, settings_from
 
 log = structlog.get_logger(__name__)
 
@@ -110,9 +110,10 @@ class LiveSettings:
             If it cannot be written; nothing changes.
         """
         with self._lock:
-            if digest(self.text()) != started_from:
+            there = self.text()
+            if digest(there) != started_from:
                 raise FileOvertaken(f"{self._path} was changed meanwhile: load the page again, then make your change")
-            if self._was_emptied(self.text()):
+            if self._was_emptied(there):
                 raise FileOvertaken(f"{self._path} was emptied: bring its text back first, this would be all of it")
             settings = self._usable(text)
             self._write(text)
@@ -136,7 +137,7 @@ class LiveSettings:
 
     def rules_for(self, name: str) -> tuple[str, ...]:
         """Return the names of the rules in force that send to a destination, or count by it."""
-        return tuple(rule.name for rule in self._rules() if name in _needed(rule))
+        return _naming(self._rules(), name)
 
     def _rules(self) -> tuple[Rule, ...]:
         latest = self._ledger.rules.latest()
@@ -162,17 +163,18 @@ class LiveSettings:
             read, now = settings_from(text, self._path), self._now
         except (ValueError, RuntimeError) as error:
             raise SettingsInvalid("one of the paths is none: it has a NUL, or ~ with an unknown user") from error
-        known = {*READY, *(profile.name for profile in now.profiles)}
+        known = now.profile_names
         faults = [
             f"[[destination]] {each.name!r}: profile {each.profile!r} came into the file after the node's start; "
             "restart the node first"
             for each in read.destinations
             if each.profile not in known
         ]
-        gone = {each.name for each in now.destinations} - {each.name for each in read.destinations}
-        for name in sorted(gone):
-            if rules := self.rules_for(name):
-                named = ", ".join(map(repr, rules))
+        gone = sorted({each.name for each in now.destinations} - {each.name for each in read.destinations})
+        rules = self._rules() if gone else ()
+        for name in gone:
+            if naming := _naming(rules, name):
+                named = ", ".join(map(repr, naming))
                 faults.append(f"destination {name!r} is named by the rule {named}: take it out there first")
         if faults:
             raise SettingsInvalid("\n".join(faults))
@@ -207,6 +209,11 @@ class LiveSettings:
 def digest(text: str) -> str:
     """Return what tells one text of the file from another."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _naming(rules: Iterable[Rule], name: str) -> tuple[str, ...]:
+    """Return the names of the rules that need a destination."""
+    return tuple(rule.name for rule in rules if name in _needed(rule))
 
 
 def _needed(rule: Rule) -> tuple[str, ...]:

@@ -60,7 +60,6 @@ class Node:
         self._settings = settings
         self._config = config
         self._clock = clock
-        self._live: LiveSettings | None = None
         self._rules: Rules | None = None
         self._book: RuleBook | None = None
         self._lock: TextIO | None = None
@@ -117,7 +116,7 @@ class Node:
         store = InstanceStore(settings.node.data / "store", settings.reception.free_space_floor_mib * _MIB)
         swept = store.sweep()
         self._ledger = open_ledger(ledger_url(settings))
-        self._live = live = LiveSettings(settings, self._config, self._ledger, self._clock)
+        live = LiveSettings(settings, self._config, self._ledger, self._clock)
         self._book = RuleBook(settings, self._ledger, self._clock)
         try:
             self._rules = self._book.start()
@@ -191,7 +190,7 @@ class Node:
         self, started_at: float, settings: Settings, delivering: Delivering, compute: Compute, known: Offers
     ) -> Vitals:
         scp = self._scp
-        several = isinstance(scp, ReceiverProcesses)
+        receivers = (len(scp.pids), settings.reception.processes) if isinstance(scp, ReceiverProcesses) else (1, 1)
         reaches = {}
         for destination in settings.destinations:
             outage = delivering.outage(destination)
@@ -199,13 +198,12 @@ class Node:
             reaches[destination.name] = Reach(since, reason, known.of(destination.name), delivering.echo(destination))
         return Vitals(
             started_at,
-            len(scp.pids) if isinstance(scp, ReceiverProcesses) else 1,
-            settings.reception.processes if several else 1,
+            *receivers,
             compute.workers(),
             compute.free_slots(),
             settings.compute.device,
             reaches,
-            self._gpus.now(),
+            self._gpus.now,
         )
 
     def _reception(self, store: InstanceStore, ledger: Ledger) -> StorageSCP | ReceiverProcesses:

@@ -37,12 +37,15 @@ def check_node_settings(settings: Settings, config: Path) -> None:
 
 
 def _all_faults(given: _Given, text: str) -> list[Fault]:
-    source = read_toml(text)
-    return [
-        Fault(*source.place((*path, key)), fault)
+    found = [
+        ((*path, key), fault)
         for path, (pipeline, values) in given.items()
         for key, fault in _faults(pipeline, values)
     ]
+    if not found:
+        return []  # places are looked up for faults alone: a text is long, and mostly right
+    source = read_toml(text)
+    return [Fault(*source.place(path), fault) for path, fault in found]
 
 
 def _faults(pipeline: str, values: Mapping[str, SettingValue]) -> Iterator[tuple[str, str]]:

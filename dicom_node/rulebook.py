@@ -18,7 +18,7 @@ from dicom_node.errors import Failure, SettingsInvalid
 from dicom_node.ledger import Ledger, RuleVersion
 from dicom_node.pipeline_settings import rule_setting_faults
 from dicom_node.routing import Reading, Recorder, RuleSet, digest, read_rules_text
-from dicom_node.settings import READY, Settings
+from dicom_node.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +56,7 @@ def check_text(text: str, settings: Settings) -> Reading:
     """Return the rules of a text and every fault, checked against what is installed and set up."""
     destinations = {destination.name for destination in settings.destinations}
     archives = {archive.name for archive in settings.archives}
-    profiles = {*READY, *(profile.name for profile in settings.profiles)}
-    reading = read_rules_text(text, catalogue.roles(), destinations, archives, profiles)
+    reading = read_rules_text(text, catalogue.roles(), destinations, archives, settings.profile_names)
     if reading.faults:
         return reading
     return Reading(reading.rules, tuple(sorted(rule_setting_faults(reading.rules, text))))
@@ -159,7 +158,7 @@ class RuleBook:
             If another version is in force than the author started from; nothing changes.
         """
         rules = checked_rules(text, self._settings, "rules")
-        made = self._versions.add(text, digest(rules.parsed), author, reason, self._clock(), after=after)
+        made = self._versions.add(text, rules.digest, author, reason, self._clock(), after=after)
         if made is None:
             latest = self._versions.latest()
             who = f"version {latest.number} by {latest.author}" if latest else "another version"
@@ -260,7 +259,7 @@ class RuleBook:
             rules = checked_rules(text, self._settings, str(self._path))
             self._refuse_emptied(rules, latest)
             said = f"{self._path.name} was changed on disk" if latest else f"first read from {self._path.name}"
-            added = text, digest(rules.parsed), _owner(self._path), said
+            added = text, rules.digest, _owner(self._path), said
             while self._versions.add(*added, self._clock()) is None:
                 continue  # another node was quicker, and has the number: this is the next one
         self._versions.note_file(node, _sha256(text))

@@ -82,26 +82,31 @@ class Ticks:
         kept = {each for each in self._destinations if each in settings.destinations}
         for destination in self._destinations:
             if destination not in kept:
-                for name in _ticks_of(destination):
+                for name, _, _ in self._stages(destination):
                     self._scheduler.remove_job(name)
         self._meet(settings.destinations)
         for destination in settings.destinations:
             if destination not in kept:
-                self.soon(f"learn {destination.name}")
+                self.soon(_learning(destination))
                 self.soon(_delivery(destination))
 
     def _meet(self, destinations: tuple[Destination, ...]) -> None:
         """Add the ticks of the destinations that have none yet."""
-        delivering, settings = self._delivering, self._settings
-        seconds = settings.node.tick_seconds, settings.delivery.echo_seconds, _LEARNING_TICK_SECONDS
-        stages = delivering.deliver, delivering.probe, delivering.learn, delivering.prove
         for destination in destinations:
-            if destination in self._destinations:
-                continue
-            each_seconds = (*seconds, _PROOF_TICK_SECONDS)
-            for name, stage, every in zip(_ticks_of(destination), stages, each_seconds, strict=True):
-                self._add(name, stage, every, destination)
+            if destination not in self._destinations:
+                for name, stage, seconds in self._stages(destination):
+                    self._add(name, stage, seconds, destination)
         self._destinations = destinations
+
+    def _stages(self, destination: Destination) -> tuple[tuple[str, Callable[[Destination], None], float], ...]:
+        """Return the ticks of a destination: name, stage, every so many seconds."""
+        name, delivering, settings = destination.name, self._delivering, self._settings
+        return (
+            (_delivery(destination), delivering.deliver, settings.node.tick_seconds),
+            (f"probe {name}", delivering.probe, settings.delivery.echo_seconds),
+            (_learning(destination), delivering.learn, _LEARNING_TICK_SECONDS),
+            (f"prove {name}", delivering.prove, _PROOF_TICK_SECONDS),
+        )
 
     def _collect(self, flow: Flow) -> None:
         if flow.collect():
@@ -126,7 +131,7 @@ class Ticks:
         """Begin to tick; what destinations accept is asked for at once."""
         self._scheduler.start()
         for destination in self._destinations:
-            self.soon(f"learn {destination.name}")
+            self.soon(_learning(destination))
 
     def stop(self) -> None:
         """End after the running ticks have ended."""
@@ -139,14 +144,12 @@ def _threads(settings: Settings) -> int:
     return 11 + 4 * (len(settings.destinations) + _MORE_DESTINATIONS) + len(settings.archives)
 
 
-def _ticks_of(destination: Destination) -> tuple[str, str, str, str]:
-    """Return the names of the ticks to deliver there, to probe, to learn and to prove."""
-    name = destination.name
-    return _delivery(destination), f"probe {name}", f"learn {name}", f"prove {name}"
-
-
 def _delivery(destination: Destination) -> str:
     return f"deliver to {destination.name}"
+
+
+def _learning(destination: Destination) -> str:
+    return f"learn {destination.name}"
 
 
 def _give_way() -> None:

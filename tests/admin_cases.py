@@ -16,10 +16,12 @@ from dicom_node.admin.vitals import Reach, Vitals
 from dicom_node.ledger import AccountRole, Ledger
 from dicom_node.live_settings import LiveSettings
 from dicom_node.settings import AdminSettings, NodeSettings, load_settings
-from tests.ledger_cases import NOW, arrive, fresh_ledger, image
+from tests.ledger_cases import NOW, Clock, arrive, fresh_ledger, image, read_headers
 
 PASSWORD: Final = "correct horse battery"  # noqa: S105 - of accounts in tests
 ADMINISTRATOR: Final = Person("root", AccountRole.ADMINISTRATOR, "127.0.0.1")
+#: When an office opens: an hour after the first study came.
+OPENED: Final = NOW + 3600
 #: The settings file of an office: one destination, nobody who may send.
 NODE_TOML: Final = """# who we are
 [node]
@@ -37,16 +39,6 @@ level = "info"
 """
 #: One password hash for all: argon2 is slow on purpose.
 _HASH: Final = hashed_password("somebody", PASSWORD)
-
-
-@dataclass
-class Clock:
-    """A clock that stands still until it is told."""
-
-    now: float = NOW + 3600
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -92,7 +84,7 @@ def log_in(client: TestClient, name: str, password: str = PASSWORD) -> Any:
 @contextmanager
 def bench(folder: Path, **admin: Any) -> Iterator[Bench]:
     """Give an office whose node has one destination, "pacs", at a closed port."""
-    clock = Clock()
+    clock = Clock(OPENED)
     config = folder / "node.toml"
     config.write_text(NODE_TOML)
     given = {"node": NodeSettings(data=folder), "admin": AdminSettings(**admin)}
@@ -110,5 +102,4 @@ def bench(folder: Path, **admin: Any) -> Iterator[Bench]:
 def study(ledger: Ledger, uid: str, header: Mapping[str, list[Any]], at: float = NOW) -> None:
     """Receive one image of a study, with a header."""
     arrive(ledger, image(1, study=uid), at=at)
-    for row_id, _ in ledger.studies.unread(1000):
-        ledger.studies.put_headers([(row_id, json.dumps(header))])
+    read_headers(ledger, json.dumps(header))

@@ -1,7 +1,7 @@
 """The stages of the journey on a real ledger and a real store, with a clock that is moved by hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dicom_node.rulebook import Rules
 from dicom_node.settings import ComputeSettings, DicomDestination, Settings
 from dicom_node.study_folder import one_study
 from dicom_node.task import Answer, Order
-from tests.ledger_cases import NOW, SCANNER, arrive
+from tests.ledger_cases import NOW, SCANNER, Clock, arrive, made
 from tests.study_cases import write_study
 
 RULE = """
@@ -74,16 +74,6 @@ class Hands:
 
 
 @dataclass
-class Clock:
-    """Stands still until it is moved."""
-
-    now: float = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
 class Journey:
     """A flow with everything that it acts on."""
 
@@ -105,7 +95,18 @@ class Journey:
     def job(self) -> Job:
         return self.ledger.jobs.latest(1)[0]
 
-    def tick(self) -> None:
+    def arrive(self, folder: Path, association: Association = SCANNER) -> None:
+        """Receive a folder now."""
+        arrive(self.ledger, *one_study(folder).instances.values(), at=self.now, association=association)
+
+    def done(self, job: Job) -> None:
+        """End a job that a worker has, with a segmentation and a report."""
+        self.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
+        self.flow.collect()
+
+    def tick(self, after: float = 0.0) -> None:
+        """Let so many seconds pass, and each stage look once."""
+        self.now += after
         self.flow.read_headers()
         self.flow.close_quiet()
         self.flow.route()
@@ -136,15 +137,19 @@ def new_journey(tmp_path: Path, ledger: Ledger) -> Journey:
 def receive(journey: Journey, folder: Path, association: Association = SCANNER) -> str:
     """Receive a study of three slices; return its Study Instance UID."""
     study = write_study(folder, slices=3)
-    arrive(journey.ledger, *one_study(folder).instances.values(), at=journey.now, association=association)
+    journey.arrive(folder, association)
     return study
+
+
+def sender(name: str, at: float = NOW) -> Association:
+    """Return another association of the scanner, which began at a time."""
+    return replace(SCANNER, id=name, opened_at=at)
 
 
 def started(journey: Journey, folder: Path) -> Job:
     """Receive a study and bring its job to a worker."""
     receive(journey, folder)
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     job = journey.job()
     assert job.state is JobState.RUNNING
     return job

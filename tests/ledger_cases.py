@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,16 @@ STUDY: Final = "1.2.3"
 NOW: Final = 1_800_000_000.0
 SCANNER: Final = Association("a-1", "SCANNER", "NODE", "127.0.0.1", NOW)
 _OTHER_DATABASE: Final = "DICOM_NODE_TEST_DATABASE"
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved; UTC seconds."""
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @contextmanager
@@ -60,11 +70,11 @@ def arrive(
     return [ledger.arrivals.note_arrival(each, association, at, policy) for each in images]
 
 
-def read_headers(ledger: Ledger) -> None:
+def read_headers(ledger: Ledger, header: str = "{}") -> None:
     """Give every instance that has none a header."""
     unread = ledger.studies.unread(1000)
     if unread:
-        ledger.studies.put_headers([(row_id, "{}") for row_id, _ in unread])
+        ledger.studies.put_headers([(row_id, header) for row_id, _ in unread])
 
 
 def complete(ledger: Ledger, study: str = STUDY, at: float = NOW) -> Revision:
@@ -90,6 +100,13 @@ def queued(ledger: Ledger, *wanted: NewJob, study: str = STUDY, at: float = NOW)
 def running(ledger: Ledger, owner: str = "node1", at: float = NOW) -> Job:
     """Claim the next job."""
     (job,) = ledger.jobs.claim(owner, at, at + 60, 1)
+    return job
+
+
+def held(ledger: Ledger, reason: str = "no") -> Job:
+    """Claim the next job, and let it fail for good."""
+    job = running(ledger)
+    assert ledger.jobs.fail(job, reason, NOW, None)
     return job
 
 

@@ -1,5 +1,6 @@
 """A running node with its pages, people of every role and a few studies, for the tests in a browser."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from playwright.sync_api import Page
 
 from bench.peers import NodeProcess
 from dicom_node.demo.pacs import SmallPacs
@@ -37,12 +40,11 @@ def running_pages(folder: Path) -> Iterator[Pages]:
     port, web = free_port(), free_port()
     peers = {"pacs": peer(pacs), **{name: peer(each) for name, each in others.items()}}
     completion = "quiet_seconds = 3\nrelease_grace_seconds = 0.5"
-    text = settings_of(peers, port, completion=completion).replace("enabled = false", f"port = {web}")
+    text = settings_of(peers, port, completion=completion, admin=f"port = {web}")
     node = NodeProcess(folder / "node", text, RULES, port)
     with pacs, others["choosy"], node, node.ledger() as ledger:
         house = House(node, ledger, pacs, others["choosy"], others["away"], Moods())
-        for name, role in (("ada", "administrator"), ("olga", "operator"), ("vic", "viewer")):
-            _add_account(house, name, role)
+        add_people(node)
         studies = {}
         for description in ("bright_voxels", "unforeseen_error", "nothing for anybody"):
             study = write_study(folder / description, description, slices=8)
@@ -54,8 +56,20 @@ def running_pages(folder: Path) -> Iterator[Pages]:
         yield Pages(house, f"http://127.0.0.1:{web}", *studies.values())
 
 
-def _add_account(house: House, name: str, role: str) -> None:
-    command = [sys.executable, "-m", "dicom_node", "account", name, "--role", role]
-    subprocess.run(
-        [*command, "--config", str(house.node.config)], input=f"{PASSWORD}\n", text=True, check=True, timeout=120
-    )
+def add_people(node: NodeProcess) -> None:
+    """Make an account of each role."""
+    for name, role in (("ada", "administrator"), ("olga", "operator"), ("vic", "viewer")):
+        add_account(node, name, "--role", role)
+
+
+def add_account(node: NodeProcess, name: str, *options: str) -> None:
+    """Make an account as an administrator does, by the command."""
+    command = [sys.executable, "-m", "dicom_node", "account", name, *options, "--config", str(node.config)]
+    subprocess.run(command, input=f"{PASSWORD}\n", text=True, check=True, timeout=120)
+
+
+def picture(page: Page, name: str) -> None:
+    """Write a picture of a page, if pictures are asked for."""
+    if folder := os.environ.get("DICOM_NODE_SCREENSHOTS"):
+        page.wait_for_timeout(400)  # a dialog fades in
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)

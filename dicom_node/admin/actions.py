@@ -6,6 +6,7 @@ Pages and API call nothing else that changes something, so neither can do what t
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 from dicom_node import catalogue
@@ -13,6 +14,8 @@ from dicom_node.admin.people import AccountRefused, Person, digest_of, hashed_pa
 from dicom_node.admin.testing import Tested, tested
 from dicom_node.errors import Failure
 from dicom_node.ledger import AccountRole, Act, Ledger, NewJob
+from dicom_node.ledger.deliveries import Deliveries
+from dicom_node.ledger.jobs import Jobs
 from dicom_node.lifecycle import ARRIVED
 from dicom_node.senders import Senders
 from dicom_node.settings import Destination, Settings
@@ -89,46 +92,45 @@ class Actions:
 
     def retry_job(self, person: Person, number: int) -> None:
         """Queue a held or cancelled job again."""
-        self._move_job(person, "retry job", number, self._ledger.jobs.retry)
+        self._move(person, "retry job", "job", number, self._ledger.jobs, self._ledger.jobs.retry)
 
     def cancel_job(self, person: Person, number: int) -> None:
         """Cancel a job that is not done."""
-        self._move_job(person, "cancel job", number, self._ledger.jobs.cancel)
-
-    def _move_job(self, person: Person, action: str, number: int, move: Callable[[int, float], bool]) -> None:
-        person.need(AccountRole.OPERATOR)
-        before = self._ledger.jobs.get(number)
-        if before is None:
-            raise NotFound(f"there is no job J{number}")
-        if not move(number, self._clock()):
-            raise NotPossible(f"J{number} is {before.state}: nothing was changed")
-        after = self._ledger.jobs.get(number)
-        states = {"state": str(before.state)}, {"state": str(after.state) if after else "?"}
-        self._note(person, action, f"J{number}", *states, study=before.study_instance_uid)
+        self._move(person, "cancel job", "job", number, self._ledger.jobs, self._ledger.jobs.cancel)
 
     def retry_delivery(self, person: Person, number: int) -> None:
         """Send what is held, cancelled or waiting now; send once more what has arrived."""
-        row = self._ledger.deliveries.get(number)
+        rows = self._ledger.deliveries
+        row = rows.get(number)
         arrived = row is not None and row.state in ARRIVED
-        move = self._ledger.deliveries.resend if arrived else self._ledger.deliveries.retry
         give_up_at = self._clock() + self._settings.delivery.give_up_days * _SECONDS_A_DAY
-        action = "send again" if arrived else "retry delivery"
-        self._move_delivery(person, action, number, lambda one, at: move(one, at, give_up_at))
+        move = partial(rows.resend if arrived else rows.retry, give_up_at=give_up_at)
+        self._move(person, "send again" if arrived else "retry delivery", "delivery", number, rows, move)
 
     def cancel_delivery(self, person: Person, number: int) -> None:
         """Give up a delivery that is not under way."""
-        self._move_delivery(person, "cancel delivery", number, self._ledger.deliveries.cancel)
+        rows = self._ledger.deliveries
+        self._move(person, "cancel delivery", "delivery", number, rows, rows.cancel)
 
-    def _move_delivery(self, person: Person, action: str, number: int, move: Callable[[int, float], bool]) -> None:
+    def _move(
+        self,
+        person: Person,
+        action: str,
+        kind: str,
+        number: int,
+        rows: Jobs | Deliveries,
+        move: Callable[[int, float], bool],
+    ) -> None:
+        """Move a job or a delivery: J7, D7."""
         person.need(AccountRole.OPERATOR)
-        before = self._ledger.deliveries.get(number)
+        name, before = f"{kind[0].upper()}{number}", rows.get(number)
         if before is None:
-            raise NotFound(f"there is no delivery D{number}")
+            raise NotFound(f"there is no {kind} {name}")
         if not move(number, self._clock()):
-            raise NotPossible(f"D{number} is {before.state}: nothing was changed")
-        after = self._ledger.deliveries.get(number)
+            raise NotPossible(f"{name} is {before.state}: nothing was changed")
+        after = rows.get(number)
         states = {"state": str(before.state)}, {"state": str(after.state) if after else "?"}
-        self._note(person, action, f"D{number}", *states, study=before.study_instance_uid)
+        self._note(person, action, name, *states, study=before.study_instance_uid)
 
     def route_again(self, person: Person, study: str) -> None:
         """Ask the rules in force about a study once more."""

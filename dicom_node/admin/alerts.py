@@ -64,13 +64,15 @@ class Alerts:
         """Notice, tell, and tell what is over; what could not be told is tried again at the next tick."""
         trail, now = self._office.ledger.trail, self._clock()
         failing = _failing(self._office, self._office.settings.admin.alerts.pipeline_failures)
-        known_keys = trail.open_alerts().keys()
+        known_keys = set(trail.open_alerts())
         noticed = _noticed(overview_of(self._office), self._settings, failing, known_keys)
         found = {alert.key: alert for alert in noticed}
         for alert in found.values():
             if self._over.pop(alert.key, None):  # to whom its end was told it is a new one
                 trail.close_alert(alert.key, now)
-            trail.open_alert(alert.key, alert.text, now)
+                known_keys.discard(alert.key)
+            if alert.key not in known_keys:
+                trail.open_alert(alert.key, alert.text, now)
         for known in trail.open_alerts().values():
             if known.key in found:
                 if known.told_at is None and self._is_told(Alert(known.key, known.text, known.since)):

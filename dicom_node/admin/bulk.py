@@ -1,19 +1,19 @@
 """What can be done with many studies at once: for page and API the same, each study with its own audit lines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from dicom_node.admin.actions import Actions
 from dicom_node.admin.people import Person
 from dicom_node.errors import DicomNodeError
 from dicom_node.ledger import AccountRole, Ledger
-from dicom_node.lifecycle import ARRIVED, DeliveryState, JobState
+from dicom_node.lifecycle import ARRIVED, OPEN_JOBS, UNDELIVERED, DeliveryState, JobState
 
 _MOST_JOBS: Final = 200
-_OPEN_JOBS: Final = (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
-_OPEN_DELIVERIES: Final = (DeliveryState.WAITING, DeliveryState.HELD)
+_Move = Callable[[Actions, Person, int], None]
 _Each = Callable[[Actions, Ledger, Person, str], int]
 
 
@@ -62,23 +62,23 @@ def do_all(
     return BulkDone(changed, refused, tuple(reasons)[:5])
 
 
-def _retry(actions: Actions, ledger: Ledger, person: Person, study: str) -> int:
-    jobs = [job for job in ledger.jobs.latest(_MOST_JOBS, study=study) if job.state is JobState.HELD]
-    rows = [one for one in ledger.deliveries.of_study(study) if one.state is DeliveryState.HELD]
+def _move(
+    job_states: Collection[JobState],
+    delivery_states: Collection[DeliveryState],
+    moves: tuple[_Move, _Move],
+    actions: Actions,
+    ledger: Ledger,
+    person: Person,
+    study: str,
+) -> int:
+    """Move a study's jobs and deliveries that are in some states; return how many."""
+    jobs = [job for job in ledger.jobs.latest(_MOST_JOBS, study=study) if job.state in job_states]
+    rows = [one for one in ledger.deliveries.of_study(study) if one.state in delivery_states]
+    move_job, move_delivery = moves
     for job in jobs:
-        actions.retry_job(person, job.id)
+        move_job(actions, person, job.id)
     for row in rows:
-        actions.retry_delivery(person, row.id)
-    return len(jobs) + len(rows)
-
-
-def _cancel(actions: Actions, ledger: Ledger, person: Person, study: str) -> int:
-    jobs = [job for job in ledger.jobs.latest(_MOST_JOBS, study=study) if job.state in _OPEN_JOBS]
-    rows = [one for one in ledger.deliveries.of_study(study) if one.state in _OPEN_DELIVERIES]
-    for job in jobs:
-        actions.cancel_job(person, job.id)
-    for row in rows:
-        actions.cancel_delivery(person, row.id)
+        move_delivery(actions, person, row.id)
     return len(jobs) + len(rows)
 
 
@@ -87,16 +87,11 @@ def _route(actions: Actions, _ledger: Ledger, person: Person, study: str) -> int
     return 1
 
 
-def _resend(actions: Actions, ledger: Ledger, person: Person, study: str) -> int:
-    rows = [one for one in ledger.deliveries.of_study(study) if one.state in ARRIVED]
-    for row in rows:
-        actions.retry_delivery(person, row.id)
-    return len(rows)
-
-
+_RETRY: Final = Actions.retry_job, Actions.retry_delivery
+_CANCEL: Final = Actions.cancel_job, Actions.cancel_delivery
 _EACH: Final[Mapping[BulkAction, _Each]] = {
-    BulkAction.RETRY: _retry,
-    BulkAction.CANCEL: _cancel,
+    BulkAction.RETRY: partial(_move, {JobState.HELD}, {DeliveryState.HELD}, _RETRY),
+    BulkAction.CANCEL: partial(_move, OPEN_JOBS, UNDELIVERED, _CANCEL),
     BulkAction.ROUTE: _route,
-    BulkAction.RESEND: _resend,
+    BulkAction.RESEND: partial(_move, (), ARRIVED, _RETRY),
 }

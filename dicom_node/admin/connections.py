@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from dicom_node.admin.actions import NotFound, NotPossible
 from dicom_node.admin.people import Person
+from dicom_node.admin.rule_texts import free_name
 from dicom_node.errors import SettingsInvalid
 from dicom_node.ledger import AccountRole, Act, Ledger
 from dicom_node.ledger.arrivals import RefusedSender
-from dicom_node.lifecycle import DeliveryState
+from dicom_node.lifecycle import UNDELIVERED, DeliveryState
 from dicom_node.live_settings import FileNotWritable, FileOvertaken, LiveSettings, digest
 from dicom_node.settings import ANY, Settings
 from dicom_node.toml_source import TomlSyntaxError
@@ -23,7 +24,6 @@ from dicom_node.toml_tables import TableNotEditable, put_table, remove_table, ta
 
 #: Where in the file a fault stands; of a table that is not in the file yet, nobody wants to know.
 _PLACE: Final = re.compile(r"^[^\n]*?:\d+: (?=\[\[)", re.MULTILINE)
-_OPEN: Final = (DeliveryState.WAITING, DeliveryState.HELD)
 
 
 class Kind(StrEnum):
@@ -147,12 +147,12 @@ class Connections:
 
     def undelivered(self, name: str) -> int:
         """Return how many objects a destination has not got, and does not get just now."""
-        return len(self._of(name, *_OPEN))
+        return len(self._of(name, *UNDELIVERED))
 
     def _require_nothing_left(self, name: str, *, cancel: bool) -> None:
         if self._of(name, DeliveryState.SENDING):
             raise NotPossible(f"something is being sent to {name} now: pause it, wait a moment, and try again")
-        waiting, held = (len(self._of(name, state)) for state in _OPEN)
+        waiting, held = (len(self._of(name, state)) for state in UNDELIVERED)
         if (waiting or held) and not cancel:
             raise NotPossible(
                 f"{name} has not got {waiting + held} object(s): {waiting} waiting, {held} held. Let them be "
@@ -164,7 +164,7 @@ class Connections:
 
     def _cancel(self, name: str) -> int:
         now = self._clock()
-        return sum(self._ledger.deliveries.cancel(number, now) for number in self._of(name, *_OPEN))
+        return sum(self._ledger.deliveries.cancel(number, now) for number in self._of(name, *UNDELIVERED))
 
     def _remove(self, kind: Kind, name: str, after: str | None) -> None:
         with _in_words():
@@ -207,10 +207,7 @@ class Connections:
                 with _in_words():
                     table = table_of(self._live.text(), Kind.SENDER, source.name) or {}
                 return source.name, {**table, "addresses": [*source.addresses, refused.address]}
-        names = {source.name for source in sources}
-        name, number = refused.calling, 2
-        while name in names:
-            name, number = f"{refused.calling} {number}", number + 1
+        name = free_name([{"name": source.name} for source in sources], refused.calling)
         return name, {"name": name, "ae_titles": [refused.calling], "addresses": [refused.address]}
 
     def _note(

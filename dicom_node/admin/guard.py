@@ -3,7 +3,8 @@
 Everything needs a log-in but `OPEN`: health, metrics, the log-in itself, and its style.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -46,13 +47,14 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        path = self._place(scope)
+        path, headers = self._place(scope), _headers(scope)
         is_open = any(path == each or path.startswith(f"{each}/") for each in OPEN)
-        person = None if is_open else await run_in_threadpool(self._who, scope, path)
+        who = partial(self._who, (scope.get("client") or ("?",))[0], headers, path)
+        person = None if is_open else await run_in_threadpool(who)
         scope["dicom_node.person"] = person
-        refusal = _refusal(scope, path, person, is_open=is_open)
+        refusal = _refusal(scope, path, headers, person, is_open=is_open)
         if refusal is None and scope["type"] == "websocket":
-            await self._app(scope, self._while_it_holds(scope, receive, send), send)
+            await self._app(scope, _while_it_holds(partial(who, uses=False), receive, send), send)
         elif refusal is None:
             await self._app(scope, receive, _with_headers(send, kept=path.startswith(_KEPT)))
         elif scope["type"] == "websocket":
@@ -70,32 +72,29 @@ class Guard:
             scope["path"] = self._root_path + path
         return str(scope["path"]).removeprefix(self._root_path) or "/"
 
-    def _while_it_holds(self, scope: Scope, receive: Receive, send: Send) -> Receive:
-        """Return what reads a web socket while its session holds: a page left open ends with it.
-
-        Even one that nobody touches sends its answer to a ping every few seconds.
-        """
-
-        async def read() -> Message:
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return message
-            if await run_in_threadpool(self._who, scope, self._place(scope), uses=False) is not None:
-                return message
-            await send({"type": "websocket.close", "code": 1008})
-            return {"type": "websocket.disconnect", "code": 1008}
-
-        return read
-
-    def _who(self, scope: Scope, path: str, *, uses: bool = True) -> Person | None:
+    def _who(self, address: str, headers: Mapping[str, str], path: str, *, uses: bool = True) -> Person | None:
         """Return who asks. A token counts for the API only: a page asks for a session again at every action."""
-        address = (scope.get("client") or ("?",))[0]
-        headers = _headers(scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._people.of_token(token.strip(), address) if _is_api(path) else None
         secret = secret_of(headers)
         return self._people.of_session(secret, address, uses=uses) if secret else None
+
+
+def _while_it_holds(who: Callable[[], Person | None], receive: Receive, send: Send) -> Receive:
+    """Return what reads a web socket while its session holds: a page left open ends with it.
+
+    Even one that nobody touches sends its answer to a ping every few seconds.
+    """
+
+    async def read() -> Message:
+        message = await receive()
+        if message["type"] != "websocket.receive" or await run_in_threadpool(who) is not None:
+            return message
+        await send({"type": "websocket.close", "code": 1008})
+        return {"type": "websocket.disconnect", "code": 1008}
+
+    return read
 
 
 def secret_of(headers: Mapping[str, str]) -> str:
@@ -111,8 +110,9 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _refusal(scope: Scope, path: str, person: Person | None, *, is_open: bool) -> Response | None:
-    headers = _headers(scope)
+def _refusal(
+    scope: Scope, path: str, headers: Mapping[str, str], person: Person | None, *, is_open: bool
+) -> Response | None:
     changes = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
     if changes and _is_foreign(headers):
         return JSONResponse({"detail": "this request comes from another site"}, 403)

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from dicom_node.admin.office import Office
 from dicom_node.admin.queries.overview import DestinationState, Overview, overview_of
+from dicom_node.admin.queries.times import quantile
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.schema import instances
 
@@ -50,11 +51,9 @@ class NodeCollector(Collector):
 
     def _stages(self) -> Metric:
         samples = self._office.times.samples(self._office.clock() - _HOUR)
+        ordered = {stage: sorted(took) for stage, took in samples.items() if took}
         values: dict[tuple[str, ...], float] = {
-            (stage, f"{share:g}"): _quantile(sorted(took), share)
-            for stage, took in samples.items()
-            if took
-            for share in _QUANTILES
+            (stage, f"{share:g}"): quantile(took, share) for stage, took in ordered.items() for share in _QUANTILES
         }
         text = "Seconds that a stage took in the last hour"
         return _labelled("dicom_node_stage_seconds", text, ("stage", "quantile"), values)
@@ -107,7 +106,3 @@ def _labelled(name: str, text: str, labels: tuple[str, ...], values: Mapping[tup
     for key, value in values.items():
         family.add_metric(key, value)
     return family
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

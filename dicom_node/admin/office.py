@@ -1,7 +1,6 @@
 """All that pages and API work with, made once for a node."""
 
 import datetime as dt
-import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from dicom_node.admin.vitals import TakeVitals
 from dicom_node.ledger import Ledger
 from dicom_node.live_settings import LiveSettings
 from dicom_node.settings import Settings
+from dicom_node.wanted import zone_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,7 @@ class Office:
     @property
     def zone(self) -> dt.tzinfo | None:
         """The site's time zone; None for that of this computer."""
-        name = self.settings.node.time_zone
-        return zoneinfo.ZoneInfo(name) if name else None
+        return zone_of(self.settings)
 
     def local(self, at: float) -> dt.datetime:
         """Return a time (UTC seconds) in the site's time zone."""

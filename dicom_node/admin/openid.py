@@ -9,7 +9,8 @@ import hmac
 import secrets
 import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -70,9 +71,9 @@ class OpenId:
     def begin(self) -> tuple[str, str]:
         """Return what the browser is to remember, and where it is to go; raises Failure."""
         remembered = f"{int(self._clock())}.{secrets.token_urlsafe(_SECRET_BYTES)}"
-        with _Place(self._places):
+        with self._place():
             target = self._provider.endpoint("authorization_endpoint")
-        challenge = urlsafe_b64encode(hashlib.sha256(self._derived("verifier", remembered).encode()).digest())
+        challenge = hashlib.sha256(self._derived("verifier", remembered).encode()).digest()
         asked = {
             "response_type": "code",
             "client_id": self.settings.client_id,
@@ -80,10 +81,10 @@ class OpenId:
             "scope": " ".join(self.settings.scopes),
             "state": self._derived("state", remembered),
             "nonce": self._derived("nonce", remembered),
-            "code_challenge": challenge.rstrip(b"=").decode(),
+            "code_challenge": _unpadded(challenge),
             "code_challenge_method": "S256",
         }
-        return remembered, f"{target}{'&' if '?' in target else '?'}{urlencode(asked)}"
+        return remembered, _asking(target, asked)
 
     def come_back(self, remembered: str, told: Mapping[str, str]) -> Known:
         """Return who came back from the provider, by what their browser remembered and brings along.
@@ -102,7 +103,7 @@ class OpenId:
         if "error" in told:
             reason = _ERRORS.get(told["error"], "it says that the question was wrong: look at the client there")
             raise OpenIdRefused(f"The provider did not log you in: {reason}.")
-        with _Place(self._places):
+        with self._place():
             id_token, access_token = self._provider.tokens(
                 told.get("code", ""), self._derived("verifier", remembered)
             )
@@ -118,18 +119,27 @@ class OpenId:
         """Return where somebody who logged out here logs out at the provider; None for nowhere; raises Failure."""
         if not self.settings.log_out_there:
             return None
-        with _Place(self._places):
+        with self._place():
             target = self._provider.endpoint("end_session_endpoint")
         asked = {
             "client_id": self.settings.client_id,
             "post_logout_redirect_uri": f"{self.settings.pages_url}/login",
         }
-        return f"{target}{'&' if '?' in target else '?'}{urlencode(asked)}"
+        return _asking(target, asked)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of a few places to wait for the provider; who finds none is told so at once."""
+        if not self._places.acquire(blocking=False):
+            raise OpenIdRefused("Many log in just now. Try again in a moment.")
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def _derived(self, use: str, remembered: str) -> str:
         """Return 256 bits that only who remembers, and this node, can know."""
-        mixed = hmac.new(self._key, f"{use}.{remembered}".encode(), hashlib.sha256).digest()
-        return urlsafe_b64encode(mixed).rstrip(b"=").decode()
+        return _unpadded(hmac.new(self._key, f"{use}.{remembered}".encode(), hashlib.sha256).digest())
 
     def _require_begun(self, remembered: str, state: str) -> None:
         begun = remembered.partition(".")[0]
@@ -154,18 +164,13 @@ class OpenId:
         return Known(digest, name, max(roles, key=list(AccountRole).index))
 
 
-class _Place:
-    """One of a few places to wait for the provider; who finds none is told so at once."""
+def _asking(target: str, asked: Mapping[str, str]) -> str:
+    return f"{target}{'&' if '?' in target else '?'}{urlencode(asked)}"
 
-    def __init__(self, places: threading.BoundedSemaphore) -> None:
-        self._places = places
 
-    def __enter__(self) -> None:
-        if not self._places.acquire(blocking=False):
-            raise OpenIdRefused("Many log in just now. Try again in a moment.")
-
-    def __exit__(self, *_: object) -> None:
-        self._places.release()
+def _unpadded(value: bytes) -> str:
+    """Return bytes as base64url without its padding (RFC 7636 3)."""
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def _found(claims: Mapping[str, Any], name: str) -> Any:

@@ -1,7 +1,6 @@
 """Slices of a received series and what a job marked on them, as PNG: for looking only, never sent anywhere."""
 
 import colorsys
-import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from sqlalchemy import Engine, select
 from dicom_node.admin.kept import Kept
 from dicom_node.admin.looked import LARGEST, Looked, read_looked
 from dicom_node.admin.marks import Marks, labels_of, read_marks
-from dicom_node.admin.thumbnail import thumbnail
+from dicom_node.admin.thumbnail import png, thumbnail
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.schema import instances, results
 from dicom_node.results.drawing import grey_values
@@ -109,7 +108,7 @@ class Previews:
         width = window.width if shown.width is None else max(shown.width, 1e-6)
         values = looked.turn.array(looked.array[shown.index])
         grey = grey_values(values, centre - width / 2, centre + width / 2)
-        return _png(_scaled(looked, Image.fromarray(255 - grey if window.inverse else grey)))
+        return png(_scaled(looked, Image.fromarray(255 - grey if window.inverse else grey)))
 
     def thumbnail(self, study: str, series: str) -> bytes | None:
         """Return a small picture of one of the images; None if there is none. Raises GeometryUnusable."""
@@ -128,7 +127,7 @@ class Previews:
             one = looked.turn.array(mask)
             picture[one] = (*_colour(place), 70)
             picture[one & ~_inner(one)] = (*_colour(place), 255)
-        return _png(_scaled(looked, Image.fromarray(picture), smooth=False))
+        return png(_scaled(looked, Image.fromarray(picture), smooth=False))
 
     def _looked(self, paths: tuple[str, ...]) -> Looked | None:
         def read() -> Looked:
@@ -196,9 +195,3 @@ def _colour(number: int) -> tuple[int, int, int]:
         return _PALETTE[number]
     red, green, blue = colorsys.hls_to_rgb(number * _GOLDEN % 1.0, 0.66, 0.85)
     return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

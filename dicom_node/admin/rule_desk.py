@@ -13,7 +13,7 @@ from dicom_node.admin.trials import Trials
 from dicom_node.ledger import AccountRole, Act, Ledger, RuleVersion
 from dicom_node.routing import Trial, rules_schema
 from dicom_node.rulebook import RuleBook, Rules, check_text, text_difference
-from dicom_node.settings import READY, Settings
+from dicom_node.settings import Settings
 
 _SECONDS_A_DAY: Final = 86400.0
 
@@ -104,8 +104,7 @@ class RuleDesk:
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of rules, with the names that this node knows."""
         destinations = [destination.name for destination in self._settings.destinations]
-        profiles = [*READY, *(profile.name for profile in self._settings.profiles)]
-        return rules_schema(catalogue.roles(), destinations, profiles)
+        return rules_schema(catalogue.roles(), destinations, self._settings.profile_names)
 
     # -- trying and changing -----------------------------------------------------------------------------------
 

@@ -72,9 +72,9 @@ def with_rule(text: str, rule: Mapping[str, Any], instead_of: str | int) -> str:
     return put_rule(text, _written(rule), instead_of)
 
 
-def free_name(rules: list[dict[str, Any]], wanted: str) -> str:
-    """Return a name that no rule has yet: the wanted one, or that with a number."""
-    taken = {str(rule.get("name", "")) for rule in rules}
+def free_name(tables: list[dict[str, Any]], wanted: str) -> str:
+    """Return a name that no rule, or other table, has yet: the wanted one, or that with a number."""
+    taken = {str(table.get("name", "")) for table in tables}
     names = (wanted, *(f"{wanted} {number}" for number in range(2, len(taken) + 3)))
     return next(name for name in names if name not in taken)
 

@@ -52,6 +52,11 @@ def thumbnail(path: Path) -> bytes:
     grey = _grey(path, header)
     picture = Image.fromarray(255 - grey if photometric == "MONOCHROME1" else grey)
     picture.thumbnail((_SIZE, _SIZE))
+    return png(picture)
+
+
+def png(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG file, quickly rather than small."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

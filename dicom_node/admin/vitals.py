@@ -34,7 +34,13 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """A running node, now."""
+    """A running node, now.
+
+    Parameters
+    ----------
+    gpus : callable
+        Returns the GPUs; it asks a program, so only who shows them calls it.
+    """
 
     started_at: float
     receivers: int
@@ -43,7 +49,7 @@ class Vitals:
     free_workers: int
     device: str
     destinations: Mapping[str, Reach]
-    gpus: tuple[Gpu, ...] = ()
+    gpus: Callable[[], tuple[Gpu, ...]] = tuple
 
 
 TakeVitals = Callable[[], Vitals]
@@ -56,6 +62,11 @@ class Disk:
     total_mib: int
     free_mib: int
     floor_mib: int
+
+    @property
+    def full(self) -> bool:
+        """True if nothing more is accepted."""
+        return self.free_mib <= self.floor_mib
 
     @property
     def low(self) -> bool:

@@ -1,7 +1,6 @@
 """Commands that look: check, explain, status."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,6 +15,7 @@ from dicom_node.commands.app import (
     app,
     failures_shown,
     ledger_of,
+    local_time,
     out,
     print_json,
     settings_of,
@@ -210,13 +210,13 @@ def _status(ledger: Ledger, study: str | None) -> dict[str, Any]:
     if study:
         told["runs"] = [_told_run(each) for each in ledger.runs.of_study(study)]
         told["delivery_attempts"] = [
-            {"id": f"D{number}", "at": _time(each.at), "outcome": each.outcome, "reason": each.reason}
+            {"id": f"D{number}", "at": local_time(each.at), "outcome": each.outcome, "reason": each.reason}
             for number, attempts in sorted(ledger.deliveries.attempts(study).items())
             for each in attempts
         ]
         told["conflicts"] = [_told_conflict(each) for each in ledger.proofs.conflicts(study)]
         told["events"] = [
-            {"at": _time(at), "kind": kind, "text": text} for at, kind, text in ledger.events(study=study)
+            {"at": local_time(at), "kind": kind, "text": text} for at, kind, text in ledger.events(study=study)
         ]
     return told
 
@@ -228,7 +228,7 @@ def _told_revision(revision: Revision, results: ResultsState | None) -> dict[str
         "state": str(revision.state),
         "results": str(results or ResultsState.NONE),
         "instances": revision.instances,
-        "last arrival": _time(revision.last_arrival_at),
+        "last arrival": local_time(revision.last_arrival_at),
         "reason": revision.reason,
     }
 
@@ -252,8 +252,8 @@ def _told_run(run: JobRun) -> dict[str, Any]:
     return {
         "job": f"J{run.job_id}",
         "run": run.number,
-        "started": "" if run.started_at is None else _time(run.started_at),
-        "ended": _time(run.ended_at),
+        "started": "" if run.started_at is None else local_time(run.started_at),
+        "ended": local_time(run.ended_at),
         "outcome": run.outcome,
         "reason": run.reason,
         "cpu seconds": "" if used is None else used.cpu_seconds,
@@ -273,7 +273,7 @@ def _told_delivery(delivery: Delivery) -> dict[str, Any]:
         "destination": delivery.destination,
         "state": str(delivery.state),
         "attempts": delivery.attempts,
-        "next attempt": _time(delivery.not_before) if waits else "",
+        "next attempt": local_time(delivery.not_before) if waits else "",
         "reason": delivery.reason,
         "proof": delivery.proof,
     }
@@ -296,7 +296,7 @@ def _told_conflict(conflict: Conflict) -> dict[str, Any]:
     """Return both identities: patient data, for the person who asked about this study."""
     return {
         "destination": conflict.destination,
-        "noticed": _time(conflict.noticed_at),
+        "noticed": local_time(conflict.noticed_at),
         "ours": dict(conflict.ours),
         "theirs": dict(conflict.theirs),
     }
@@ -305,7 +305,7 @@ def _told_conflict(conflict: Conflict) -> dict[str, Any]:
 def _told_association(record: AssociationRecord) -> dict[str, Any]:
     who = record.association
     return {
-        "opened": _time(who.opened_at),
+        "opened": local_time(who.opened_at),
         "calling": who.calling,
         "called": who.called,
         "address": who.address,
@@ -337,13 +337,9 @@ def _told_sender(sender: Any) -> dict[str, Any]:
         "called": sender.called,
         "address": sender.address,
         "count": sender.count,
-        "last": _time(sender.last_at),
+        "last": local_time(sender.last_at),
         "reason": sender.reason,
     }
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def _show_status(told: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,6 +22,7 @@ from dicom_node.commands.app import (
     err,
     failures_shown,
     ledger_of,
+    local_time,
     out,
     print_json,
     settings_of,
@@ -31,7 +31,6 @@ from dicom_node.ledger import RuleVersion
 from dicom_node.routing import RuleSet, Trial, rules_schema, trial_to_json
 from dicom_node.rule_trial import try_on_history
 from dicom_node.rulebook import RuleBook, Rules, check_text, checked_rules, read_text
-from dicom_node.settings import READY
 from dicom_node.wanted import zone_of
 
 rules_app: Final = typer.Typer(help="Versions of the rules: who changed what, when and why.", no_args_is_help=True)
@@ -65,10 +64,9 @@ def list_versions(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = F
 
 
 def _told(version: RuleVersion) -> dict[str, str]:
-    at = datetime.fromtimestamp(version.at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
     return {
         "version": str(version.number),
-        "at": at,
+        "at": local_time(version.at),
         "author": version.author,
         "reason": version.reason,
         "digest": version.digest,
@@ -226,7 +224,7 @@ def schema(
     """Print the JSON Schema with which an editor completes and checks rules."""
     settings = None if config is None else settings_of(config)
     destinations = [] if settings is None else [destination.name for destination in settings.destinations]
-    profiles = [] if settings is None else [*READY, *(profile.name for profile in settings.profiles)]
+    profiles = () if settings is None else settings.profile_names
     pipelines = {} if settings is None else catalogue.roles()
     if what is Described.RULES:
         print_json(rules_schema(pipelines, destinations, profiles))

@@ -33,7 +33,7 @@ from dicom_node.node import Node
 from dicom_node.outgoing import Outcome, OutgoingObject, Verdict
 from dicom_node.routing import Equals, RoleRule, Rule, RuleSet, Where, route
 from dicom_node.senders import Senders
-from dicom_node.settings import DEFAULT_PROFILE, READY, Destination, ResultProfile, Settings
+from dicom_node.settings import DEFAULT_PROFILE, Destination, ResultProfile, Settings
 from dicom_node.study_folder import FolderStudy, one_study, read_folder
 from dicom_node.wanted import local_offset_minutes
 
@@ -113,9 +113,9 @@ def process(
 
 
 def _profile(settings: Settings, name: str) -> ResultProfile:
-    known = (*READY, *(profile.name for profile in settings.profiles))
-    if name not in known:
-        raise SettingsInvalid(f"there is no result profile {name!r}; known: {', '.join(known)}")
+    if name not in settings.profile_names:
+        known = ", ".join(settings.profile_names)
+        raise SettingsInvalid(f"there is no result profile {name!r}; known: {known}")
     return settings.profile(name)
 
 

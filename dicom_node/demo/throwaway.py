@@ -10,6 +10,7 @@ from dicom_node.settings import (
     CompletionSettings,
     DeliverySettings,
     DicomDestination,
+    LogSettings,
     NodeSettings,
     ReceptionSettings,
     Settings,
@@ -57,4 +58,5 @@ def demo_settings(folder: Path, rules: Path, port: int, pacs: Peer) -> Settings:
         sources=(Source(name="demo scanner", ae_titles=(SCANNER,), addresses=(LOOPBACK,)),),
         destinations=(DicomDestination(name=PACS, ae_title=str(pacs.ae_title), host=pacs.host, port=pacs.port),),
         delivery=DeliverySettings(first_wait_seconds=1, longest_wait_seconds=5, echo_seconds=2),
+        log=LogSettings(level="warning"),  # of receivers, whose lines come to standard error
     )

@@ -18,7 +18,7 @@ import structlog
 from dicom_node import completion, routing, task
 from dicom_node.compute import Compute, Ended, report_line, report_progress
 from dicom_node.counts import Counts
-from dicom_node.early import EarlyLooks
+from dicom_node.early import LULL_SECONDS, EarlyLooks
 from dicom_node.errors import ComputeUnavailable, Failure
 from dicom_node.flow.again import what_is_new
 from dicom_node.flow.orders import order_of
@@ -39,8 +39,6 @@ from dicom_node.wanted import Moment, opens_again, waits_for_schedule, wanted_jo
 log = structlog.get_logger(__name__)
 
 _HEADERS_A_TICK: Final = 40
-#: A study to which nothing has come for this long is not arriving at full speed any more.
-_LULL_SECONDS: Final = 0.5
 SECONDS_A_DAY: Final = 86400.0
 #: A fetch ends by itself when its time is over; so long after that a study waits for it no more.
 _LATE_SECONDS: Final = 15.0
@@ -132,7 +130,7 @@ class Flow:
 
         Not while it is still arriving: reception would have to share the processor.
         """
-        unread = self._ledger.studies.unread(_HEADERS_A_TICK, self._clock() - _LULL_SECONDS)
+        unread = self._ledger.studies.unread(_HEADERS_A_TICK, self._clock() - LULL_SECONDS)
         if unread:
             self._ledger.studies.put_headers([(row_id, self._header(path)) for row_id, path in unread])
 

@@ -178,6 +178,13 @@ class Deliveries:
         with self._engine.begin() as connection:
             return connection.execute(update(deliveries).where(*waiting).values(not_before=now)).rowcount
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many objects wait for each destination that any wait for."""
+        waiting = deliveries.c.state == str(DeliveryState.WAITING)
+        statement = select(deliveries.c.destination, func.count()).where(waiting).group_by(deliveries.c.destination)
+        with self._reader.connect() as connection:
+            return {str(name): int(count) for name, count in connection.execute(statement)}
+
     def waiting_for(self, destination: str) -> int:
         """Return how many objects wait for a destination's return (tried at least once, and never answered)."""
         statement = select(func.count()).where(

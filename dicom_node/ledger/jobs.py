@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -273,9 +273,15 @@ class Jobs:
 
     def results(self, job_id: int) -> list[Result]:
         """Return the objects that a job made."""
+        return self.results_of((job_id,))[job_id]
+
+    def results_of(self, job_ids: Collection[int]) -> dict[int, list[Result]]:
+        """Return the objects that each of some jobs made."""
+        found: dict[int, list[Result]] = {job_id: [] for job_id in job_ids}
         with self._reader.connect() as connection:
-            rows = connection.execute(select(results).where(results.c.job_id == job_id)).all()
-        return [_result(row) for row in rows]
+            for row in connection.execute(select(results).where(results.c.job_id.in_(list(found)))):
+                found[row.job_id].append(_result(row))
+        return found
 
 
 def _next(columns: Any, now: float, limit: int) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
 
 from dicom_node.entities import AssociationEnd, InstanceRef
 from dicom_node.ledger.cards import note_cards
@@ -145,21 +145,26 @@ class Studies:
 
     def received(self, study_instance_uid: str, number: int) -> list[Received] | None:
         """Return every current instance up to a revision, in order of arrival; None while a header is unread."""
+        wanted = (
+            instances.c.study_instance_uid == study_instance_uid,
+            instances.c.revision.between(1, number),
+            instances.c.current.is_(True),
+            instances.c.own.is_(False),
+        )
+        still = select(unread).join(instances, instances.c.id == unread.c.instance_id).where(*wanted).limit(1)
         statement = (
             select(instances, headers.c.header, associations.c.calling, associations.c.called, associations.c.address)
             .join(headers, headers.c.instance_id == instances.c.id, isouter=True)
             .join(associations, associations.c.id == instances.c.association_id)
-            .where(
-                instances.c.study_instance_uid == study_instance_uid,
-                instances.c.revision.between(1, number),
-                instances.c.current.is_(True),
-                instances.c.own.is_(False),
-            )
+            .where(*wanted)
             .order_by(instances.c.id)
         )
         with self._reader.connect() as connection:
+            # asked many times a second while a study arrives: its headers take megabytes
+            if connection.execute(still).first() is not None:
+                return None
             rows = connection.execute(statement).all()
-        if any(row.header is None for row in rows):
+        if any(row.header is None for row in rows):  # arrived in between
             return None
         return [
             Received(instance_ref(row), row.header, row.calling, row.called, row.address, row.received_at)
@@ -252,18 +257,18 @@ class Studies:
 
     def add_job(self, study_instance_uid: str, job: NewJob, by: str, at: float) -> int:
         """Queue a job that no rule asked for; its name (`rule`) gets a number, so that each is a job of its own."""
-        study = revisions.c.study_instance_uid == study_instance_uid
+        newest = select(func.max(revisions.c.number)).where(revisions.c.study_instance_uid == study_instance_uid)
+        mine = and_(jobs.c.study_instance_uid == study_instance_uid, jobs.c.rule.startswith(job.rule))
         with self._engine.begin() as connection:
             lock_study(connection, study_instance_uid)
-            newest = connection.execute(select(revisions).where(study).order_by(revisions.c.number.desc())).first()
-            if newest is None:
+            revision = connection.execute(newest).scalar()
+            if revision is None:
                 return 0
-            revision = revision_of(newest)
-            mine = and_(jobs.c.study_instance_uid == study_instance_uid, jobs.c.rule.startswith(job.rule))
-            count = len(connection.execute(select(jobs.c.id).where(mine)).all())
+            count = connection.execute(select(func.count()).where(mine)).scalar_one()
             named = replace(job, rule=f"{job.rule} {count + 1}")
-            number = insert_job(connection, revision.study_instance_uid, revision.number, named, ("", 0), at)
-            _note(connection, revision, "run asked", f"J{number}: {job.pipeline}, asked by {by}", at)
+            number = insert_job(connection, study_instance_uid, revision, named, ("", 0), at)
+            said = f"J{number}: {job.pipeline}, asked by {by}"
+            note_event(connection, "run asked", said, at, study_instance_uid=study_instance_uid)
             return number
 
     def growing(self, studies: Collection[str]) -> set[str]:

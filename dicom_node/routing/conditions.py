@@ -40,11 +40,11 @@ class Equals:
 
     def __post_init__(self) -> None:
         """Prepare for comparison."""
-        object.__setattr__(self, "folded", _folded(self.value))
+        object.__setattr__(self, "folded", folded_value(self.value))
 
     def holds(self, value: FactValue) -> bool:
         """Return whether one value satisfies this."""
-        return _same(_folded(value), self.folded)
+        return _same(folded_value(value), self.folded)
 
     def __str__(self) -> str:
         """Return what is wanted, in words."""
@@ -60,11 +60,11 @@ class OneOf:
 
     def __post_init__(self) -> None:
         """Prepare for comparison."""
-        object.__setattr__(self, "folded", tuple(map(_folded, self.values)))
+        object.__setattr__(self, "folded", tuple(map(folded_value, self.values)))
 
     def holds(self, value: FactValue) -> bool:
         """Return whether one value satisfies this."""
-        value = _folded(value)
+        value = folded_value(value)
         return value in self.folded if isinstance(value, str) else any(_same(value, one) for one in self.folded)
 
     def __str__(self) -> str:
@@ -213,7 +213,8 @@ def all_outcome(outcomes: Sequence[Outcome]) -> Outcome:
 OPPOSITE: Final = {Outcome.YES: Outcome.NO, Outcome.NO: Outcome.YES, Outcome.MISSING: Outcome.MISSING}
 
 
-def _folded(value: FactValue) -> FactValue:
+def folded_value(value: FactValue) -> FactValue:
+    """Return a value as it is compared: texts without regard to case and to spaces around them."""
     return value.strip().casefold() if isinstance(value, str) else value
 
 

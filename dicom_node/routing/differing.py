@@ -1,10 +1,10 @@
 """Why two sets of rules do something else with one study: the conditions and the steps of a ranking that decided."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dicom_node.entities import StudyFacts
-from dicom_node.routing.answers import shown_seen, unfulfilled
+from dicom_node.routing.answers import Found, shown_seen, unfulfilled
 from dicom_node.routing.attributes import attribute
 from dicom_node.routing.deciding import Decision
 from dicom_node.routing.judging import RoleAnswers
@@ -98,8 +98,12 @@ def _verdict(facts: StudyFacts, rule: Rule) -> Verdict:
 
 
 def _told(role: RoleAnswers, uid: str) -> list[str]:
-    return [f"input {role.role}, series {uid}: {answer.sentence}" for answer in role.answers_of(uid)]
+    return _sentences(role, uid, role.answers_of(uid))
 
 
 def _lacks(role: RoleAnswers, uid: str) -> list[str]:
-    return [f"input {role.role}, series {uid}: {answer.sentence}" for answer in unfulfilled(role.answers_of(uid))]
+    return _sentences(role, uid, unfulfilled(role.answers_of(uid)))
+
+
+def _sentences(role: RoleAnswers, uid: str, answers: Iterable[Found]) -> list[str]:
+    return [f"input {role.role}, series {uid}: {answer.sentence}" for answer in answers]

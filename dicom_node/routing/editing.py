@@ -12,7 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from dicom_node.errors import SettingsInvalid
-from dicom_node.routing.printing import rule_table
+from dicom_node.routing.printing import rule_table, table_of_values
 from dicom_node.routing.rules import Rule
 
 
@@ -35,7 +35,7 @@ def put_rule(text: str, rule: Rule | Mapping[str, Any], instead_of: str | int = 
     SettingsInvalid
         If the text is not TOML with `[[rule]]` tables.
     """
-    table = rule_table(rule) if isinstance(rule, Rule) else _as_table(rule)
+    table = rule_table(rule) if isinstance(rule, Rule) else table_of_values(rule)
     which = str(table.get("name", "")) if instead_of == "" else instead_of
     in_place = _edited_in_place(text, table, which)
     if _says(in_place, table):
@@ -44,13 +44,6 @@ def put_rule(text: str, rule: Rule | Mapping[str, Any], instead_of: str | int = 
     document, rules = _read(text)
     places = _places(rules, which)
     return _with(document, [table if place in places else each for place, each in enumerate(rules.body)])
-
-
-def _as_table(values: Mapping[str, Any]) -> Table:
-    table = tomlkit.table()
-    for key, value in values.items():
-        table.append(tomlkit.key([key]), value)
-    return table
 
 
 def _says(text: str, table: Table) -> bool:

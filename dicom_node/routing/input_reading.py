@@ -15,7 +15,7 @@ from dicom_node.toml_source import KeyPath, TomlSource
 
 _PRIORS_KEYS: Final = ("archive", "at_most", "not_older_than_years", "same", "time_limit_seconds", "inputs")
 #: Whole numbers and seconds of `[rule.priors]`: least and most.
-_LIMITS: Final[Mapping[str, tuple[float, float]]] = {
+PRIORS_LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "at_most": (1, 100),
     "not_older_than_years": (1, 150),
     "time_limit_seconds": (1, 86400),
@@ -76,13 +76,13 @@ class InputReader(OptionReader):
         if archive and self._archives is not None and archive not in self._archives:
             hint = closest(archive, self._archives) or known(self._archives)
             self.fault((*here, "archive"), f"no [[archive]] is named {archive!r}{hint}")
-        numbers = {key: self._number(table, key, here) for key in _LIMITS if key in table}
+        numbers = {key: self._number(table, key, here) for key in PRIORS_LIMITS if key in table}
         same = self._same(table, here) if "same" in table else Priors(archive).same
         inputs = self.inputs(table, here, pipeline, priors=True)
         return Priors(archive, same=same, inputs=inputs, **numbers)
 
     def _number(self, table: Mapping[str, Any], key: str, path: KeyPath) -> Any:
-        value, (least, most) = table[key], _LIMITS[key]
+        value, (least, most) = table[key], PRIORS_LIMITS[key]
         kinds = int | float if key == "time_limit_seconds" else int
         if isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most:
             return value

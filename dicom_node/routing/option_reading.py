@@ -11,7 +11,7 @@ from dicom_node.routing.schedule import EXAMPLE, Window
 from dicom_node.toml_source import KeyPath, TomlSource
 
 _LIST: Final = 'destinations must be a list of names from node.toml, such as ["pacs"]'
-_MOST_QUIET_SECONDS: Final = 86400
+MOST_QUIET_SECONDS: Final = 86400
 
 
 class OptionReader(TableReader):
@@ -110,7 +110,7 @@ class OptionReader(TableReader):
         value = given.get("quiet_seconds")
         if value is None:
             return None
-        right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_QUIET_SECONDS
+        right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST_QUIET_SECONDS
         if not right:
-            self.fault((*path, "quiet_seconds"), f"quiet_seconds is {value!r}; it must be 0..{_MOST_QUIET_SECONDS}")
+            self.fault((*path, "quiet_seconds"), f"quiet_seconds is {value!r}; it must be 0..{MOST_QUIET_SECONDS}")
         return float(value) if right else None

@@ -46,9 +46,9 @@ def rule_table(rule: Rule) -> Table:
     for key, value in _plain_values(rule).items():
         table.append(key, value)
     if rule.settings:
-        table.append("settings", _table(rule.settings))
+        table.append("settings", table_of_values(rule.settings))
     if rule.when:
-        table.append("when", _table(_conditions(rule.when)))
+        table.append("when", table_of_values(_conditions(rule.when)))
     if rule.inputs or not rule.do_not_run:
         table.append("inputs", _inputs_table(rule.inputs))
     if rule.priors is not None:
@@ -138,7 +138,7 @@ def _completion(policy: CompletionPolicy | None) -> Any:
 
 
 def _role_table(role: RoleRule) -> Table:
-    table = _table(_conditions(role.where))
+    table = table_of_values(_conditions(role.where))
     if role.rank != DEFAULT_RANK:
         table.append("rank", [_rank_step(step) for step in role.rank])
     return table
@@ -148,7 +148,8 @@ def _rank_step(step: RankBy) -> Any:
     return _inline({step.keyword: list(step.preferred)}) if step.preferred else str(step)
 
 
-def _table(values: Mapping[str, Any]) -> Table:
+def table_of_values(values: Mapping[str, Any]) -> Table:
+    """Return a table of keys, each as it is: a dot in one makes no table in it."""
     table = tomlkit.table()
     for key, value in values.items():
         table.append(tomlkit.key([key]), value)

@@ -1,10 +1,12 @@
 """Which of several series fills a role: the best by its ranking that no other role takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 
 from dicom_node.entities import FactValue, SeriesFacts
 from dicom_node.routing.answers import shown_value
 from dicom_node.routing.attributes import attribute
+from dicom_node.routing.conditions import folded_value
 from dicom_node.routing.rules import RankBy
 
 
@@ -12,10 +14,10 @@ def ranked(series: Sequence[SeriesFacts], rank: Sequence[RankBy]) -> list[Series
     """Return the series best first; equals stay in order of Series Instance UID."""
     found = list(series)
     for step in reversed(rank) if len(found) > 1 else ():
-        known = [one for one in found if _rank_value(one, step) is not None]
-        missing = [one for one in found if _rank_value(one, step) is None]
-        known.sort(key=lambda one: _rank_value(one, step) or (), reverse=step.descending)
-        found = known + missing
+        valued = [(_rank_value(one, step), one) for one in found]
+        known = [(value, one) for value, one in valued if value is not None]
+        known.sort(key=itemgetter(0), reverse=step.descending)
+        found = [one for _, one in known] + [one for value, one in valued if value is None]
     return found
 
 
@@ -29,13 +31,9 @@ def _rank_value(series: SeriesFacts, step: RankBy) -> tuple[bool, FactValue] | N
 
 def _place_among(values: Sequence[FactValue], preferred: Sequence[FactValue]) -> tuple[bool, FactValue] | None:
     """Return the place of the best value among those preferred; what is not among them comes after all of them."""
-    folded = [_folded(one) for one in preferred]
-    places = [folded.index(one) if (one := _folded(value)) in folded else len(folded) for value in values]
+    folded = [folded_value(one) for one in preferred]
+    places = [folded.index(one) if (one := folded_value(value)) in folded else len(folded) for value in values]
     return (False, min(places)) if places else None
-
-
-def _folded(value: FactValue) -> FactValue:
-    return value.strip().casefold() if isinstance(value, str) else value
 
 
 def assigned(ranked: Mapping[str, Sequence[SeriesFacts]]) -> Mapping[str, SeriesFacts]:

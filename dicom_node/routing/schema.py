@@ -5,14 +5,17 @@ rules behind a stop, is told by `dicom-node rules check`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydicom.datadict import keyword_dict
 
 from dicom_node.routing.attributes import Attribute, UnknownAttribute, attribute
 from dicom_node.routing.facts import ORIENTATIONS, SERIES_FACTS, STUDY_FACTS
+from dicom_node.routing.input_reading import PRIORS_LIMITS
 from dicom_node.routing.moments import READERS
+from dicom_node.routing.option_reading import MOST_QUIET_SECONDS
 from dicom_node.routing.rules import LateImages, Priority
+from dicom_node.routing.schedule import EXAMPLE
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
@@ -58,13 +61,12 @@ def rules_schema(
     }
 
 
-class _Names:
+class _Names(NamedTuple):
     """What names in rules may be."""
 
-    def __init__(self, pipeline: Any, destination: Any, profile: Any) -> None:
-        self.pipeline = pipeline
-        self.destination = destination
-        self.profile = profile
+    pipeline: dict[str, Any]
+    destination: dict[str, Any]
+    profile: dict[str, Any]
 
 
 def _one_of(names: Iterable[str]) -> dict[str, Any]:
@@ -87,12 +89,12 @@ def _rule(names: _Names) -> dict[str, Any]:
         "fallback": {"type": "boolean", "description": "fires only if no other rule did"},
         "stop": {"type": "boolean", "description": "if it matches, the rules after it are not asked"},
         "dry_run": {"type": "boolean", "description": "runs and stores, and sends nothing"},
-        "schedule": {"type": "array", "minItems": 1, "items": {**_TEXT, "examples": ["Mon-Fri 18:00-07:00"]}},
+        "schedule": {"type": "array", "minItems": 1, "items": {**_TEXT, "examples": [EXAMPLE]}},
         "completion": _completion(names),
         "when": {"$ref": "#/$defs/study"},
         "inputs": {"type": "object", "additionalProperties": {"$ref": "#/$defs/series"}},
+        "priors": _priors(),
     }
-    properties["priors"] = _priors()
     return {
         **_object(properties, required=("name",)),
         "anyOf": [{"required": ["do_not_run"]}, {"required": ["pipeline", "destinations", "inputs"]}],
@@ -105,22 +107,24 @@ def _priority_from() -> dict[str, Any]:
 
 
 def _priors() -> dict[str, Any]:
-    def whole(most: int) -> dict[str, Any]:
-        return {"type": "integer", "minimum": 1, "maximum": most}
-
     properties = {
         "archive": _TEXT,
-        "at_most": whole(100),
-        "not_older_than_years": whole(150),
+        "at_most": _limited("at_most"),
+        "not_older_than_years": _limited("not_older_than_years"),
         "same": {"type": "array", "items": _TEXT},
-        "time_limit_seconds": {"type": "number", "minimum": 1, "maximum": 86400},
+        "time_limit_seconds": _limited("time_limit_seconds", "number"),
         "inputs": {"type": "object", "additionalProperties": {"$ref": "#/$defs/series"}},
     }
     return _object(properties, required=("archive",))
 
 
+def _limited(key: str, kind: str = "integer") -> dict[str, Any]:
+    least, most = PRIORS_LIMITS[key]
+    return {"type": kind, "minimum": least, "maximum": most}
+
+
 def _completion(names: _Names) -> dict[str, Any]:
-    seconds = {"type": "number", "minimum": 0, "maximum": 86400}
+    seconds = {"type": "number", "minimum": 0, "maximum": MOST_QUIET_SECONDS}
     properties = {"quiet_seconds": seconds, "inputs_present": {"type": "boolean"}, "count_from": names.destination}
     return {**_object(properties), "minProperties": 1}
 
@@ -150,8 +154,7 @@ def _attributes(facts: Mapping[str, str]) -> dict[str, str]:
             about = attribute(keyword)
         except UnknownAttribute:
             continue
-        if not about.study_only or keyword in facts:
-            found[keyword] = _kind(keyword, about)
+        found[keyword] = _kind(keyword, about)
     return found
 
 

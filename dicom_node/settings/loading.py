@@ -28,7 +28,7 @@ from dicom_node.settings.model import (
     TlsSettings,
 )
 from dicom_node.settings.openid import OpenIdSettings
-from dicom_node.settings.profiles import READY, ResultProfile, why_unusable
+from dicom_node.settings.profiles import ResultProfile, why_unusable
 from dicom_node.toml_source import KeyPath, TomlSource, TomlSyntaxError, read_toml
 
 
@@ -138,7 +138,7 @@ def _profile_faults(settings: Settings, source: TomlSource) -> Iterator[tuple[in
     for index, profile in enumerate(settings.profiles):
         if what := why_unusable(settings.profiles).get(profile.name):
             yield source.line(("profile", index, "name")), f"[[profile]] {profile.name!r}: {what}"
-    known = [*READY, *(profile.name for profile in settings.profiles)]
+    known = settings.profile_names
     for index, destination in enumerate(settings.destinations):
         if destination.profile not in known:
             close = difflib.get_close_matches(destination.profile, known, n=1)

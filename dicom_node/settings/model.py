@@ -14,6 +14,7 @@ from dicom_node.settings.archives import Archive
 from dicom_node.settings.destinations import AnyDestination
 from dicom_node.settings.profiles import (
     DEFAULT_PROFILE,
+    READY,
     Language,
     ResultProfile,
     SeriesNumberBase,
@@ -207,6 +208,11 @@ class Settings(Section):
     log: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()
     pipelines: Mapping[str, Mapping[str, Annotated[SettingValue, BeforeValidator(plain_value)]]] = {}
+
+    @property
+    def profile_names(self) -> tuple[str, ...]:
+        """Every profile that a destination or a rule may name, those that come with the node first."""
+        return (*READY, *(profile.name for profile in self.profiles))
 
     def profile(self, name: str = DEFAULT_PROFILE) -> ResultProfile:
         """Return a result profile with every value filled in.

@@ -16,7 +16,8 @@ from pydicom import dcmread
 from bench.browser import CHROMIUM, browser_page, log_in
 from dicom_node.ledger import AccountRole
 from dicom_node.ledger.moves import note_event
-from tests.pages_house import PASSWORD, Pages, running_pages
+from tests.node_house import until
+from tests.pages_house import PASSWORD, Pages, picture, running_pages
 from tests.study_cases import PATIENT, write_study
 
 _PAGES: Final = ("", "studies", "rules", "destinations", "pipelines", "people")
@@ -109,7 +110,7 @@ def test_a_jobs_log_and_what_it_used_are_seen(pages: Pages, page: Page) -> None:
     failed.locator("summary").click()
     expect(failed.locator("pre")).to_contain_text("ValueError at")
     expect(failed.locator("pre")).not_to_contain_text("Doe")
-    _picture(page, "study-log")
+    picture(page, "study-log")
 
 
 def test_what_somebody_unfolded_stays_unfolded(pages: Pages, page: Page) -> None:
@@ -143,7 +144,7 @@ def test_headers_of_source_and_result_side_by_side(pages: Pages, page: Page) -> 
     expect(made).not_to_contain_text("SegmentSequence")
     page.get_by_label("Search in both").fill("")
     expect(made).to_contain_text("SegmentSequence")
-    _picture(page, "study-headers")
+    picture(page, "study-headers")
 
 
 def test_measured_values_and_marks_are_named(pages: Pages, page: Page) -> None:
@@ -178,7 +179,7 @@ def test_the_story_does_not_wait_for_images(pages: Pages, page: Page, tmp_path: 
     other = page.context.new_page()
     other.goto(f"{pages.address}/study/{pages.ran}")
     expect(other.locator(".preview[data-shown='4']")).to_be_visible()
-    _picture(page, "study-images-wait")
+    picture(page, "study-images-wait")
     pipe = file.rename(file.with_suffix(".pipe"))
     with pipe.open("wb"):
         pass
@@ -221,7 +222,7 @@ def test_many_studies_are_acted_on_by_keyboard(pages: Pages, page: Page) -> None
     page.get_by_role("button", name="Send again").click()
     page.get_by_role("button", name="Send again all").click()
     expect(page.get_by_text("Send again: ")).to_be_visible()
-    _until(lambda: any(act.action == "send again" for act in _acts(pages)))
+    until(lambda: any(act.action == "send again" for act in _acts(pages)), 30)
 
 
 def test_a_viewer_sees_no_action(pages: Pages, page: Page) -> None:
@@ -243,7 +244,7 @@ def test_an_operator_retries_and_it_is_recorded(pages: Pages, page: Page) -> Non
     page.goto(f"{pages.address}/study/{pages.held}")
     page.get_by_role("button", name="Run again").click()
     expect(page.get_by_text("is queued")).to_be_visible()
-    _until(lambda: any(act.action == "retry job" and act.who == "olga" for act in _acts(pages)))
+    until(lambda: any(act.action == "retry job" and act.who == "olga" for act in _acts(pages)), 30)
     assert any(act.action == "view study" and act.study_instance_uid == pages.held for act in _acts(pages))
 
 
@@ -280,22 +281,8 @@ def test_a_new_password_changes_no_role(pages: Pages, page: Page) -> None:
         expect(page.get_by_role("cell", name=change, exact=True)).to_be_visible()
 
 
-def _picture(page: Page, name: str) -> None:
-    """Write a picture of a page, if pictures are asked for."""
-    folder = os.environ.get("DICOM_NODE_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
-
-
 def _acts(pages: Pages) -> list[Any]:
     return pages.house.ledger.trail.page(0, 100)[1]
-
-
-def _until(found: Any) -> None:
-    end = time.monotonic() + 30
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_a_pipeline_runs_on_a_chosen_study_without_sending(pages: Pages, page: Page) -> None:
@@ -341,7 +328,6 @@ def test_no_patient_in_titles_addresses_and_log(pages: Pages, page: Page) -> Non
 )
 def test_every_page_is_drawn_without_an_error(pages: Pages, dark: bool, width: int) -> None:
     """No page has a script with an error, and none is wider than the screen; a picture of each, if asked for."""
-    folder = os.environ.get("DICOM_NODE_SCREENSHOTS")
     errors: list[str] = []
     with browser_page(dark=dark, width=width) as page:
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -351,8 +337,7 @@ def test_every_page_is_drawn_without_an_error(pages: Pages, dark: bool, width: i
             page.wait_for_selector("main h1")
             page.wait_for_load_state("networkidle")
             assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, path
-            if folder:
-                name = path.split("/")[0] or "overview"
-                which = "-held" if path.endswith(pages.held) else ""
-                page.screenshot(path=f"{folder}/{name}{which}-{width}{'-dark' if dark else ''}.png", full_page=True)
+            name = path.split("/")[0] or "overview"
+            which = "-held" if path.endswith(pages.held) else ""
+            picture(page, f"{name}{which}-{width}{'-dark' if dark else ''}")
     assert errors == []

@@ -3,9 +3,7 @@
 With DICOM_NODE_SCREENSHOTS naming a folder, the page and its forms are also written there as pictures.
 """
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,9 @@ from dicom_node.demo.pacs import SmallPacs
 from dicom_node.demo.stored import free_port, peer
 from dicom_node.ledger import Ledger
 from tests.node_house import rule, until
+from tests.pages_house import PASSWORD, add_people, picture
 from tests.study_cases import write_study
 
-_PASSWORD: Final = "correct horse battery"  # noqa: S105 - of an account in a test
 _COMMENT: Final = "# the hospital's own remark, which stays\n"
 
 
@@ -46,17 +44,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, require_tool: Any) -> Iterato
     text = settings_text({"pacs": peer(pacs)}, port, admin=f"port = {web}")
     node = NodeProcess(folder / "node", _COMMENT + text, rule("bright_voxels"), port)
     with pacs, archive, node, node.ledger() as ledger:
-        for name, role in (("ada", "administrator"), ("olga", "operator"), ("vic", "viewer")):
-            command = [sys.executable, "-m", "dicom_node", "account", name, "--role", role]
-            command += ["--config", str(node.config)]
-            subprocess.run(command, input=f"{_PASSWORD}\n", text=True, check=True, timeout=120)
+        add_people(node)
         yield Site(node, ledger, f"http://127.0.0.1:{web}", archive)
 
 
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
     with browser_page() as browser:
-        log_in(browser, site.address, "ada", _PASSWORD)
+        log_in(browser, site.address, "ada", PASSWORD)
         yield browser
         browser.close()
 
@@ -66,12 +61,6 @@ def _storescu(site: Site, folder: Path, calling: str) -> int:
     files = sorted(map(str, folder.glob("*.dcm")))
     command = ["storescu", "-aet", calling, "-aec", "NODE", "127.0.0.1", str(site.node.port), *files]
     return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode
-
-
-def _picture(page: Page, name: str) -> None:
-    if folder := os.environ.get("DICOM_NODE_SCREENSHOTS"):
-        page.wait_for_timeout(400)  # a dialog fades in
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
 def test_a_destination_is_added_tested_and_gets_results(site: Site, page: Page, tmp_path: Path) -> None:
@@ -86,7 +75,7 @@ def test_a_destination_is_added_tested_and_gets_results(site: Site, page: Page, 
     form.get_by_label("Other keys").fill('check_patient = "of"')
     form.get_by_role("button", name="Save").click()
     expect(form.get_by_role("alert").last).to_contain_text("check_patient")
-    _picture(page, "form-of-a-destination")
+    picture(page, "form-of-a-destination")
     assert "archive" not in site.node.config.read_text()
     form.get_by_label("Other keys").fill('check_patient = "off"')
     form.get_by_label("AE title").fill("ARCHIVE")
@@ -96,7 +85,7 @@ def test_a_destination_is_added_tested_and_gets_results(site: Site, page: Page, 
     expect(section.get_by_text("It answers")).to_be_visible()
     expect(section.get_by_role("list", name="Steps of the test")).to_contain_text("C-ECHO")
     expect(section.get_by_role("list", name="Steps of the test")).to_contain_text("TCP")
-    _picture(page, "a-destination-tested")
+    picture(page, "a-destination-tested")
     assert site.node.config.read_text().startswith(_COMMENT)
     rules = rule("bright_voxels", to='"archive"')
     (site.node.folder / "rules.toml").write_text(rules)
@@ -125,13 +114,13 @@ def test_a_refused_sender_is_allowed_and_its_study_appears(site: Site, page: Pag
     study = write_study(tmp_path / "study", "nothing for anybody", slices=2)
     assert _storescu(site, tmp_path / "study", "MR_NEW") != 0
     page.goto(f"{site.address}/destinations")
-    _picture(page, "refused")
+    picture(page, "refused")
     page.get_by_role("button", name="Allow this sender: MR_NEW").click()
     expect(page.get_by_role("dialog")).to_contain_text("MR_NEW")
     page.get_by_role("dialog").get_by_role("button", name="Allow").click()
     expect(page.get_by_role("table", name="Senders", exact=True)).to_contain_text("MR_NEW")
     expect(page.get_by_role("table", name="Refused senders")).to_contain_text("allowed now")
-    _picture(page, "senders")
+    picture(page, "senders")
     until(lambda: _storescu(site, tmp_path / "study", "MR_NEW") == 0, 10)
     until(lambda: site.ledger.studies.revisions(study))
     act = next(each for each in site.ledger.trail.page(0, 100)[1] if each.action == "allow sender")
@@ -162,7 +151,7 @@ def test_a_destination_that_a_rule_names_is_not_removed(site: Site, page: Page) 
 def test_nobody_else_sees_these_actions(site: Site, name: str) -> None:
     """Neither a viewer nor an operator is shown what an administrator may do."""
     with browser_page() as page:
-        log_in(page, site.address, name, _PASSWORD)
+        log_in(page, site.address, name, PASSWORD)
         page.goto(f"{site.address}/destinations")
         page.get_by_role("heading", name="Turned away").wait_for()
         assert bool(page.get_by_role("button", name="Test").count()) is (name == "olga")
@@ -174,12 +163,12 @@ def test_nobody_else_sees_these_actions(site: Site, name: str) -> None:
 def test_the_page_fits(site: Site, dark: bool, width: int) -> None:
     """With forms and tables of an administrator it is as wide as the screen, on a tablet too."""
     with browser_page(dark=dark, width=width) as page:
-        log_in(page, site.address, "ada", _PASSWORD)
+        log_in(page, site.address, "ada", PASSWORD)
         page.goto(f"{site.address}/destinations")
         page.get_by_role("heading", name="Turned away").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
-        _picture(page, f"destinations-of-an-administrator-{width}")
+        picture(page, f"destinations-of-an-administrator-{width}")
         page.get_by_role("button", name="Add destination").click()
         page.get_by_role("dialog").get_by_label("Name").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
-        _picture(page, f"form-{width}")
+        picture(page, f"form-{width}")

@@ -1,7 +1,5 @@
 """What a sender, a rule, an account or an error brings in as text stays text: Chromium runs none of it."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +19,7 @@ from dicom_node.ledger.moves import note_event
 from dicom_node.ledger.schema import jobs
 from dicom_node.lifecycle import JobState
 from tests.node_house import House, Moods, rule, settings_of, until
-from tests.pages_house import PASSWORD
+from tests.pages_house import PASSWORD, add_account
 from tests.study_cases import write_study
 
 #: Each tells if it ran: as HTML, as HTML within 16 letters (an AE title), and as a template of Vue's.
@@ -46,14 +44,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, require_tool: Any) -> Iter
     folder = tmp_path_factory.mktemp("hostile")
     pacs = SmallPacs(folder / "pacs", "PACS1")
     port, web = free_port(), free_port()
-    text = settings_of({_HTML: peer(pacs)}, port, completion="quiet_seconds = 3\nrelease_grace_seconds = 0.5")
-    text = text.replace('"SCANNER"', f'"SCANNER", "{_SHORT}"')
+    tables = {"completion": "quiet_seconds = 3\nrelease_grace_seconds = 0.5", "admin": f"port = {web}"}
+    text = settings_of({_HTML: peer(pacs)}, port, **tables).replace('"SCANNER"', f'"SCANNER", "{_SHORT}"')
     rules = rule(_HTML, "unforeseen_error", f'"{_HTML}"') + rule(_TEMPLATE, "bright_voxels", f'"{_HTML}"')
-    node = NodeProcess(folder / "node", text.replace("enabled = false", f"port = {web}"), rules, port)
+    node = NodeProcess(folder / "node", text, rules, port)
     with pacs, node, node.ledger() as ledger:
         house = House(node, ledger, pacs, pacs, pacs, Moods())
-        command = [sys.executable, "-m", "dicom_node", "account", _HTML, "--config", str(node.config)]
-        subprocess.run(command, input=f"{PASSWORD}\n", text=True, check=True, timeout=120)
+        add_account(node, _HTML)
         texts = {"PatientName": _HTML, "PatientID": _HTML, "StudyDescription": _HTML, "AccessionNumber": _SHORT}
         study = write_study(folder / "first", _HTML, slices=4, StationName=_SHORT, **texts)
         write_study(folder / "second", _TEMPLATE, slices=4, study=study, **texts)

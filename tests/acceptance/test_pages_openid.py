@@ -3,11 +3,9 @@
 With DICOM_NODE_SCREENSHOTS naming a folder, the log-in page is also written there as a picture, light and dark.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from dicom_node.demo.pacs import SmallPacs
 from dicom_node.demo.stored import free_port, peer
 from tests.node_house import RULES, settings_of, until
 from tests.openid_provider import CLIENT_ID, SECRET, OpenIdProvider, openid_provider
+from tests.pages_house import picture
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ redirect_url = "{address}/login/openid/back"
 label = "the clinic's account"
 roles = {{ radiologists = "viewer" }}
 """
-        text = settings_of(peers, port).replace("enabled = false", openid)
+        text = settings_of(peers, port, admin=openid)
         with pacs, NodeProcess(folder / "node", text, RULES, port):
             until(lambda: _answers(address))
             yield Clinic(address, provider)
@@ -102,11 +101,9 @@ def test_without_a_group_the_page_says_why(clinic: Clinic, page: Page) -> None:
 )
 def test_the_log_in_page_is_drawn(clinic: Clinic, dark: bool, width: int) -> None:
     """The button is reached by the keyboard before the form, and nothing is wider than the screen."""
-    folder = os.environ.get("DICOM_NODE_SCREENSHOTS")
     with browser_page(dark=dark, width=width) as page:
         page.goto(f"{clinic.address}/login")
         page.get_by_label("Name").press("Shift+Tab")
         expect(page.get_by_role("link", name="Log in with")).to_be_focused()
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
-        if folder:
-            page.screenshot(path=str(Path(folder) / f"login-openid-{width}{'-dark' if dark else ''}.png"))
+        picture(page, f"login-openid-{width}{'-dark' if dark else ''}")

@@ -14,7 +14,6 @@ from dicom_node.routing import (
     Matches,
     Not,
     OneOf,
-    Question,
     Range,
     RoleRule,
     Rule,
@@ -25,46 +24,40 @@ from dicom_node.routing import (
     route,
 )
 from dicom_node.routing.conditions import Condition
+from tests.routing_cases import key, nested
 
 _TEXTS = st.sampled_from(["HEAD", "NECK"])
 _NUMBERS = st.sampled_from([1, 2, 3])
 
 
-def _nested(leaves: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
-    several = st.lists(leaves, min_size=1, max_size=2).map(tuple)
-    return st.one_of(leaves, st.builds(Not, leaves), st.builds(AnyOf, several), st.builds(AllOf, several))
-
-
-_OF_TEXTS = _nested(
+_OF_TEXTS = nested(
     st.one_of(
         st.builds(Equals, _TEXTS),
         st.builds(OneOf, st.lists(_TEXTS, min_size=1, max_size=2).map(tuple)),
         st.builds(Exists, st.booleans()),
         st.builds(Matches, st.sampled_from(["HEAD", "E"])),
-    )
+    ),
+    2,
 )
-_OF_NUMBERS = _nested(
+_OF_NUMBERS = nested(
     st.one_of(
         st.builds(Equals, _NUMBERS),
         st.builds(Exists, st.booleans()),
         st.builds(Range, _NUMBERS, st.none()),
         st.builds(Range, st.none(), _NUMBERS),
-    )
+    ),
+    2,
 )
 _WHERES = st.one_of(
-    st.builds(Where, st.just("StudyDescription"), _nested(_OF_TEXTS)),
+    st.builds(Where, st.just("StudyDescription"), nested(_OF_TEXTS, 2)),
     st.builds(Where, st.just("ImageType"), _OF_TEXTS),
-    st.builds(Where, st.just("EchoTime"), _nested(_OF_NUMBERS)),
+    st.builds(Where, st.just("EchoTime"), nested(_OF_NUMBERS, 2)),
 )
 
 
-def _key(question: Question) -> str:
-    return question.keyword if isinstance(question, Where) else question.kind
-
-
-_TABLES = st.lists(_WHERES, min_size=1, max_size=2, unique_by=_key).map(tuple)
+_TABLES = st.lists(_WHERES, min_size=1, max_size=2, unique_by=key).map(tuple)
 _GROUPS = st.builds(Group, st.sampled_from(GroupKind), st.lists(_TABLES, min_size=1, max_size=2).map(tuple))
-_QUESTIONS = st.lists(st.one_of(_WHERES, _GROUPS), min_size=1, max_size=2, unique_by=_key).map(tuple)
+_QUESTIONS = st.lists(st.one_of(_WHERES, _GROUPS), min_size=1, max_size=2, unique_by=key).map(tuple)
 
 
 @st.composite
@@ -96,9 +89,7 @@ def _simple(name: str, condition: Condition, *, stop: bool) -> Rule:
     return Rule(name, "p", ("pacs",), {"t1": _ANY}, (Where("StudyDescription", condition),), stop=stop)
 
 
-@given(
-    _rules("a", stop=True), _rules("b", stop=False), st.lists(st.lists(_VALUES, min_size=1, max_size=2), max_size=8)
-)
+@given(_rules("a", stop=True), _rules("b", stop=False), _STUDIES)
 @example(
     _simple("a", Exists(wanted=True), stop=True),
     _simple("b", AnyOf((Exists(wanted=False), Matches("head"))), stop=False),

@@ -79,13 +79,7 @@ def _ref(number: int) -> InstanceRef:
 
 
 def _facts(*headers: Header) -> StudyFacts:
-    received = [
-        ReceivedHeader(
-            InstanceRef(f"1.{n}", MRImageStorage, "", f"1.{n % 2}", "1.2", "", "", 0), one, "A", "B", "", 1e9
-        )
-        for n, one in enumerate(headers)
-    ]
-    return gather("1.2", received)
+    return gather("1.2", [ReceivedHeader(_ref(n), one, "A", "B", "", 1e9) for n, one in enumerate(headers)])
 
 
 def _check(facts: StudyFacts) -> None:

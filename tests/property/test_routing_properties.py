@@ -13,8 +13,6 @@ from pydicom.uid import MRImageStorage
 
 from dicom_node.entities import InstanceRef
 from dicom_node.routing import (
-    AllOf,
-    AnyOf,
     Between,
     CompletionPolicy,
     Decider,
@@ -56,6 +54,7 @@ from dicom_node.routing import (
     verdict_to_json,
 )
 from dicom_node.routing.conditions import Condition, judge
+from tests.routing_cases import key, nested
 
 _TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 _NAMES = _TEXTS.filter(lambda text: bool(text.strip()))
@@ -72,11 +71,6 @@ _NUMBER_KEYWORDS = st.sampled_from(["EchoTime", "SliceThickness", "PatientAge", 
 _PATTERNS = st.sampled_from(["^t1", "a.*b", r"\d+ mm$", "x|y", "'\"\\\\", "Ä"])
 
 
-def _nested(leaves: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
-    several = st.lists(leaves, min_size=1, max_size=3).map(tuple)
-    return st.one_of(leaves, st.builds(Not, leaves), st.builds(AnyOf, several), st.builds(AllOf, several))
-
-
 def _conditions(
     values: st.SearchStrategy[object], *others: st.SearchStrategy[Condition]
 ) -> st.SearchStrategy[Condition]:
@@ -84,7 +78,7 @@ def _conditions(
     leaves = st.one_of(
         st.builds(Equals, values), st.builds(OneOf, several), st.builds(Exists, st.booleans()), *others
     )
-    return _nested(_nested(leaves))
+    return nested(nested(leaves, 3), 3)
 
 
 def _between(vr: str, moments: st.SearchStrategy[Any]) -> st.SearchStrategy[Condition]:
@@ -119,12 +113,8 @@ def _wheres(draw: st.DrawFn) -> Where:
 _WHERE = _wheres()
 
 
-def _key(question: Question) -> str:
-    return question.keyword if isinstance(question, Where) else question.kind
-
-
 def _tables(questions: st.SearchStrategy[Question]) -> st.SearchStrategy[tuple[Question, ...]]:
-    return st.lists(questions, min_size=1, max_size=3, unique_by=_key).map(tuple)
+    return st.lists(questions, min_size=1, max_size=3, unique_by=key).map(tuple)
 
 
 def _groups(questions: st.SearchStrategy[Question]) -> st.SearchStrategy[Question]:

@@ -1,8 +1,6 @@
 """Alerts: told once for a series of the same failure, tried again if nobody could be told, and told when over."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +10,8 @@ from dicom_node.admin.tellers import TellingFailed
 from dicom_node.admin.vitals import Reach
 from dicom_node.echoes import Echo, Echoes
 from dicom_node.ledger import Ledger
-from tests.admin_cases import Bench, bench
-from tests.ledger_cases import NOW, finished, new_job, queued
+from tests.admin_cases import Bench
+from tests.ledger_cases import finished, held, queued
 
 
 @dataclass
@@ -29,16 +27,9 @@ class Post:
         self.told.append((alert.key, alert.over))
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as made:
-        yield made
-
-
 def _hold(ledger: Ledger, study: str) -> None:
-    queued(ledger, new_job(), study=study)
-    (job,) = ledger.jobs.claim("node1", NOW, NOW + 60, 1)
-    ledger.jobs.fail(job, "the same as ever", NOW, None)
+    queued(ledger, study=study)
+    held(ledger, "the same as ever")
 
 
 def test_a_destination_that_stays_down_is_told_once_and_when_it_is_back(desk: Bench) -> None:

@@ -1,6 +1,5 @@
 """The JSON API: what each role may do, what is answered, and what is recorded."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,10 @@ from dicom_node.admin.vitals import Reach
 from dicom_node.echoes import Echo
 from dicom_node.ledger import AccountRole, Effort, Resources
 from dicom_node.lifecycle import DeliveryState, JobState
-from tests.admin_cases import ADMINISTRATOR, Bench, bench, study
-from tests.ledger_cases import NOW, STUDY, finished, made, new_job, queued
+from tests.admin_cases import ADMINISTRATOR, Bench, study
+from tests.ledger_cases import NOW, STUDY, finished, held, made, new_job, queued
 
 VIEWER, OPERATOR, ROOT = AccountRole
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as made:
-        yield made
 
 
 def _fill(desk: Bench, count: int = 3) -> None:
@@ -187,9 +180,8 @@ def test_the_overview_names_what_to_look_at(desk: Bench) -> None:
     viewer = desk.program(VIEWER)
     assert viewer.get("/api/overview").json()["troubles"] == []
     desk.reaches["pacs"] = Reach(NOW, "nobody answers", {})
-    (job,) = queued(desk.ledger)
-    (job,) = desk.ledger.jobs.claim("node1", NOW, NOW + 60, 1)
-    desk.ledger.jobs.fail(job, "no", NOW, None)
+    queued(desk.ledger)
+    held(desk.ledger)
     told = viewer.get("/api/overview").json()
     assert told["destinations"][0]["echo"] is None
     desk.reaches["pacs"] = Reach(NOW, "nobody answers", {}, Echo(NOW, answered=False, seconds=1.5, reason="no"))
@@ -260,9 +252,8 @@ def test_how_the_jobs_of_a_pipeline_went(desk: Bench) -> None:
 def test_many_studies_at_once(desk: Bench) -> None:
     """What can be done is done, with its lines in the trail; what cannot is counted, with the reason."""
     for number in (1, 2):
-        (job,) = queued(desk.ledger, study=f"1.2.{number}")
-        (job,) = desk.ledger.jobs.claim("node1", NOW, NOW + 60, 1)
-        desk.ledger.jobs.fail(job, "no", NOW, None)
+        queued(desk.ledger, study=f"1.2.{number}")
+        held(desk.ledger)
     asked = {"action": "retry", "studies": ["1.2.1", "1.2.2"]}
     assert desk.program(VIEWER).post("/api/studies/bulk", json=asked).status_code == 403
     operator = desk.program(OPERATOR)

@@ -1,6 +1,5 @@
 """Destinations and senders by the API: added, changed, removed, allowed; in the file, in force, and in the trail."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,13 @@ import pytest
 from dicom_node.ledger import AccountRole
 from dicom_node.lifecycle import DeliveryState
 from dicom_node.settings import Settings, Source
-from tests.admin_cases import NODE_TOML, Bench, bench
+from tests.admin_cases import NODE_TOML, Bench
 from tests.ledger_cases import NOW, STUDY, finished
 
 VIEWER, OPERATOR, ROOT = AccountRole
 _ARCHIVE = {"ae_title": "ARCHIVE", "host": "10.0.0.7", "port": 104}
 _RULES = '[[rule]]\nname = "heads"\npipeline = "p"\ndestinations = ["pacs"]\n[rule.inputs.t1]\nModality = "MR"\n'
 _NOT_ALLOWED = "calling AE title is in no [[source]]"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from dicom_node.admin.kept import Kept
 from dicom_node.admin.looked import read_looked
 from dicom_node.errors import GeometryUnusable
-from tests.admin_cases import Clock
+from tests.ledger_cases import Clock
 from tests.study_cases import write_study
 
 

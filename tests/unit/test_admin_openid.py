@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from dicom_node.admin.people import csrf_of
 from dicom_node.ledger import AccountRole
 from dicom_node.settings import ClientTlsSettings, OpenIdSettings
-from tests.admin_cases import ADMINISTRATOR, Bench, Clock, bench, log_in
+from tests.admin_cases import ADMINISTRATOR, OPENED, Bench, bench, log_in
+from tests.ledger_cases import Clock
 from tests.openid_provider import CLIENT_ID, SECRET, Lies, OpenIdProvider, at_the_provider, openid_provider
 from tests.tls_papers import Papers, make_papers
 
@@ -43,7 +44,7 @@ def _desk(folder: Path, provider: OpenIdProvider, root_path: str = "", **given: 
 
 @pytest.fixture
 def provider() -> Iterator[OpenIdProvider]:
-    with openid_provider(Clock(), key=_RSA) as made:
+    with openid_provider(Clock(OPENED), key=_RSA) as made:
         yield made
 
 
@@ -173,7 +174,7 @@ def test_only_the_provider_s_key_signs(desk: Bench, provider: OpenIdProvider) ->
 def test_keys_of_elliptic_curves_sign_too(tmp_path: Path) -> None:
     """ES256 as well as RS256."""
     with (
-        openid_provider(Clock(), key=jwk.ECKey.generate_key("P-256"), algorithm="ES256") as provider,
+        openid_provider(Clock(OPENED), key=jwk.ECKey.generate_key("P-256"), algorithm="ES256") as provider,
         _desk(tmp_path, provider) as desk,
     ):
         client = _browser(desk)
@@ -226,7 +227,7 @@ def test_a_provider_s_no_is_said_in_words(desk: Bench, provider: OpenIdProvider)
 
 def test_a_provider_that_is_away_keeps_no_account_out(tmp_path: Path) -> None:
     """A plain sentence, and the accounts of the node work on."""
-    with openid_provider(Clock(), key=_RSA) as provider:
+    with openid_provider(Clock(OPENED), key=_RSA) as provider:
         pass
     with _desk(tmp_path, provider) as desk:
         desk.person(VIEWER, "bob").close()
@@ -380,7 +381,7 @@ def test_a_provider_by_https(tmp_path: Path, papers: Papers) -> None:
     """By a CA of the hospital's own; without it, the provider counts as away, and nothing is told to it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(papers.certificate("node"), papers.key("node"))
-    with openid_provider(Clock(), key=_RSA, context=context) as provider:
+    with openid_provider(Clock(OPENED), key=_RSA, context=context) as provider:
         tls = ClientTlsSettings(ca=papers.certificate("ca"))
         with _desk(tmp_path, provider, tls=tls) as desk:
             client = _browser(desk)

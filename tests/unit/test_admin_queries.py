@@ -2,10 +2,8 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,16 +18,10 @@ from dicom_node.admin.queries.pipeline_runs import history_of
 from dicom_node.admin.queries.studies import Wanted
 from dicom_node.ledger import AskedPriors, Delivery, Ledger
 from dicom_node.ledger.schema import deliveries
-from tests.admin_cases import ADMINISTRATOR, Bench, bench, study
+from tests.admin_cases import ADMINISTRATOR, Bench, study
 from tests.ledger_cases import NOW, SCANNER, STUDY, arrive, finished, image, new_job, queued, running
 
 _DAY = 86400.0
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as made:
-        yield made
 
 
 def _route_again(ledger: Ledger, at: float) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from nicegui import Client
@@ -12,7 +11,7 @@ from dicom_node.admin.pages.rule_draft import Draft
 from dicom_node.admin.pages.rule_fields import Known
 from dicom_node.admin.pages.rule_form import Form
 from dicom_node.admin.rule_texts import fits_form, rules_of
-from tests.admin_cases import ADMINISTRATOR, Bench, bench
+from tests.admin_cases import ADMINISTRATOR, Bench
 
 _TEXT = """# first
 [[rule]]
@@ -32,12 +31,6 @@ do_not_run = "phantoms"
 [rule.when]
 PatientName = { matches = "phantom" }
 """
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as made:
-        yield made
 
 
 class _Shown:

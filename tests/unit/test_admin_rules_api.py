@@ -1,13 +1,8 @@
 """Rules by the API: checked, tried, saved, looked back at and taken back, each by who may."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from dicom_node import catalogue
 from dicom_node.ledger import AccountRole
-from tests.admin_cases import Bench, bench
+from tests.admin_cases import Bench
 
 _RULE = """
 [[rule]]
@@ -19,12 +14,6 @@ Modality = "MR"
 """
 _FIRST, _SECOND = _RULE.format(name="first"), _RULE.format(name="second")
 _NEEDS_ADMINISTRATOR = (AccountRole.VIEWER, AccountRole.OPERATOR)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path) as one:
-        yield one
 
 
 def _save(desk: Bench, text: str, **more: object) -> object:

@@ -19,7 +19,6 @@ from dicom_node.ledger import Ledger
 from dicom_node.ledger.admin_schema import study_cards
 from tests.admin_cases import ADMINISTRATOR, Bench, bench
 
-_HOUR: Final = 3600.0
 _DAY: Final = 86400.0
 _SITE: Final = ZoneInfo("Europe/Berlin")
 #: A Monday; the clock is changed on the last Sunday of March.

@@ -10,22 +10,16 @@ from dicom_node.entities import AssociationEnd
 from dicom_node.errors import ComputeUnavailable, PipelineRefused, WorkerDied
 from dicom_node.flow.orders import order_of
 from dicom_node.instance_store import InstanceStore
-from dicom_node.ledger import Job, Ledger
+from dicom_node.ledger import Job
 from dicom_node.lifecycle import LEASE_SECONDS, DeliveryState, JobState, StudyState
 from dicom_node.offers import Offers
 from dicom_node.results import Predecessor
 from dicom_node.settings import DicomDestination, NoticeKind, ResultProfile, Settings
 from dicom_node.study_folder import one_study
 from dicom_node.task import Answer
-from tests.flow_cases import RULE, Journey, new_journey, receive, started
+from tests.flow_cases import RULE, Journey, receive, sender, started
 from tests.ledger_cases import NOW, SCANNER, STUDY, arrive, complete, finished, image, made, new_job
 from tests.study_cases import write_study
-
-
-@pytest.fixture
-def journey(tmp_path: Path, ledger: Ledger) -> Journey:
-    """Give a flow whose rule wants every MR series."""
-    return new_journey(tmp_path, ledger)
 
 
 def test_a_study_is_complete_when_it_is_quiet(journey: Journey, tmp_path: Path) -> None:
@@ -56,8 +50,7 @@ def test_silence_while_nobody_listened_is_no_silence(journey: Journey, tmp_path:
     journey.now = journey.flow._watched_since = NOW + 3600
     journey.tick()
     assert journey.ledger.studies.revisions(study)[0].state is StudyState.RECEIVING
-    journey.now += 30
-    journey.tick()
+    journey.tick(after=30)
     assert journey.ledger.studies.revisions(study)[0].state is StudyState.ROUTED
 
 
@@ -66,8 +59,7 @@ def test_a_header_that_cannot_be_read_stops_nothing(journey: Journey, tmp_path: 
     study = receive(journey, tmp_path / "a")
     (tmp_path / "a" / "0001.dcm").write_bytes(b"damaged")
     arrive(journey.ledger, image(1), at=NOW)  # a file that is gone
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     assert {r.state for r in journey.ledger.studies.latest(5)} == {StudyState.ROUTED}
     assert journey.job().study_instance_uid == study
     assert len(journey.job().inputs["t1"]) == 3
@@ -97,12 +89,10 @@ def test_a_later_revision_knows_the_report_that_it_supersedes(journey: Journey, 
     job = started(journey, tmp_path / "a")
     assert journey.hands.taken[job.id].products[0].predecessor is None
     _, report = made(job.study_instance_uid)
-    journey.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
-    journey.flow.collect()
+    journey.done(job)
     write_study(tmp_path / "b", slices=5, study=job.study_instance_uid)
-    arrive(journey.ledger, *one_study(tmp_path / "b").instances.values(), at=journey.now)
-    journey.now += 31
-    journey.tick()
+    journey.arrive(tmp_path / "b")
+    journey.tick(after=31)
     (order,) = journey.hands.taken.values()
     (product,) = order.products
     assert product.destinations == ("pacs",)
@@ -142,10 +132,8 @@ def test_a_job_whose_end_cannot_be_recorded_is_recorded_later(
     journey.hands.free = 2
     for name in ("a", "b"):
         write_study(tmp_path / name, slices=2)
-        sender = replace(SCANNER, id=name)
-        arrive(journey.ledger, *one_study(tmp_path / name).instances.values(), at=journey.now, association=sender)
-    journey.now += 31
-    journey.tick()
+        journey.arrive(tmp_path / name, sender(name))
+    journey.tick(after=31)
     second, first = journey.ledger.jobs.latest(2)
     finish = journey.ledger.jobs.finish
 
@@ -238,8 +226,7 @@ def test_a_job_that_cannot_be_handed_over_is_not_lost(journey: Journey, tmp_path
     """Whatever the engine raises when it is given a job: the row does not stay RUNNING with nobody running it."""
     journey.hands.trouble = trouble
     receive(journey, tmp_path / "a")
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     assert journey.job().state is JobState.QUEUED
     journey.hands.trouble = None
     journey.now = journey.job().not_before

@@ -7,32 +7,17 @@ import pytest
 from pydicom import dcmread
 
 from dicom_node import flow
-from dicom_node.entities import Association
 from dicom_node.flow.pauses import Pauses
-from dicom_node.ledger import Job, Ledger
 from dicom_node.lifecycle import JobState, StudyState
 from dicom_node.routing import told_verdicts
-from dicom_node.study_folder import one_study
-from dicom_node.task import Answer
-from tests.flow_cases import RULE, Journey, new_journey, receive, started
-from tests.ledger_cases import NOW, arrive, made
+from tests.flow_cases import RULE, Journey, receive, sender, started
+from tests.ledger_cases import NOW
 from tests.study_cases import write_study
-
-
-@pytest.fixture
-def journey(tmp_path: Path, ledger: Ledger) -> Journey:
-    """Give a flow whose rule wants every MR series."""
-    return new_journey(tmp_path, ledger)
 
 
 def _rule(journey: Journey, destinations: str = '["pacs"]', extra: str = "") -> None:
     text = RULE.format(name="rule", extra=extra)
     journey.rules[:] = [text.replace('["pacs"]', destinations)]
-
-
-def _done(journey: Journey, job: Job) -> None:
-    journey.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
-    journey.flow.collect()
 
 
 def _again(journey: Journey, study: str) -> str:
@@ -51,10 +36,8 @@ def _late(journey: Journey, folder: Path, study: str, series: str = "", first: i
     """Receive more images of a study, of the series of its first images or of another; then silence."""
     more = {"SeriesInstanceUID": series} if series else {}
     write_study(folder, numbers=range(first, first + 5), study=study, **more)
-    late = Association(folder.name, "SCANNER", "NODE", "127.0.0.1", journey.now)
-    arrive(journey.ledger, *one_study(folder).instances.values(), at=journey.now, association=late)
-    journey.now += 31
-    journey.tick()
+    journey.arrive(folder, sender(folder.name, journey.now))
+    journey.tick(after=31)
 
 
 def _jobs(journey: Journey) -> list[tuple[int, JobState]]:
@@ -66,13 +49,13 @@ def test_a_destination_that_was_added_is_sent_what_the_others_have(journey: Jour
     _rule(journey)
     first = started(journey, tmp_path / "a")
     study = first.study_instance_uid
-    _done(journey, first)
+    journey.done(first)
     _rule(journey, '["pacs", "archive"]')
     assert _again(journey, study) == ""
     second = journey.job()
     assert (second.revision, second.destinations) == (2, ("archive",))
     assert [each.destinations for each in journey.hands.taken[second.id].products] == [("archive",)]
-    _done(journey, second)
+    journey.done(second)
     assert _sent(journey, study) == {"pacs": 2, "archive": 2}
     assert {each.destination for each in journey.ledger.deliveries.of_job(first.id)} == {"pacs"}
     assert _again(journey, study) == (
@@ -89,7 +72,7 @@ def test_a_destination_that_wants_another_profile_is_sent_that(journey: Journey,
     """The others are not sent anything."""
     _rule(journey, '["pacs", "archive"]')
     first = started(journey, tmp_path / "a")
-    _done(journey, first)
+    journey.done(first)
     _rule(journey, '["pacs", { name = "archive", profile = "ohif" }]')
     for _ in range(2):
         _again(journey, first.study_instance_uid)
@@ -119,7 +102,7 @@ def test_a_person_is_not_told_of_late_images(journey: Journey, tmp_path: Path) -
     """No image came: what was edited runs, though late images are ignored."""
     _rule(journey, extra='late_images = "ignore"')
     first = started(journey, tmp_path / "a")
-    _done(journey, first)
+    journey.done(first)
     assert _again(journey, first.study_instance_uid).startswith("its inputs, pipeline")
     _rule(journey, extra='late_images = "ignore"\n[rule.settings]\nfactor = 3')
     assert _again(journey, first.study_instance_uid) == ""
@@ -130,18 +113,17 @@ def test_a_result_on_part_of_a_series_does_not_stay_the_last(journey: Journey, t
     """Late images are ignored, but its rule took the study for whole too soon; and only in the series used."""
     _rule(journey, extra='late_images = "ignore"\ncompletion = { quiet_seconds = 2 }')
     study = receive(journey, tmp_path / "a")
-    journey.now += 2.6
-    journey.tick()
+    journey.tick(after=2.6)
     first = journey.job()
     assert (first.state, first.terms.early) == (JobState.RUNNING, True)
-    _done(journey, first)
+    journey.done(first)
     _late(journey, tmp_path / "other", study)
     assert _jobs(journey) == [(1, JobState.DONE)]
     series = str(dcmread(tmp_path / "a" / "0000.dcm").SeriesInstanceUID)
     _late(journey, tmp_path / "same", study, series, first=3)
     second = journey.job()
     assert (second.revision, len(second.inputs["t1"]), second.terms.early) == (3, 8, False)
-    _done(journey, second)
+    journey.done(second)
     _late(journey, tmp_path / "more", study, series, first=8)
     assert journey.job() == journey.ledger.jobs.get(second.id)
 
@@ -150,7 +132,7 @@ def test_late_images_of_a_whole_study_are_ignored_in_every_series(journey: Journ
     """The study was complete as node.toml says: that is what the rule asks for."""
     _rule(journey, extra='late_images = "ignore"')
     first = started(journey, tmp_path / "a")
-    _done(journey, first)
+    journey.done(first)
     series = str(dcmread(tmp_path / "a" / "0000.dcm").SeriesInstanceUID)
     _late(journey, tmp_path / "same", first.study_instance_uid, series)
     assert _jobs(journey) == [(1, JobState.DONE)]
@@ -176,8 +158,7 @@ def test_a_study_that_cannot_be_routed_is_tried_after_growing_pauses(
     journey.tick()
     assert len(gathered) == 5
     monkeypatch.undo()
-    journey.now += 1
-    journey.tick()
+    journey.tick(after=1)
     assert journey.ledger.studies.revisions(study)[0].state is StudyState.ROUTED
 
 

@@ -8,24 +8,18 @@ import pytest
 from sqlalchemy import update
 
 from dicom_node import early, flow
-from dicom_node.entities import Association, AssociationEnd
+from dicom_node.entities import AssociationEnd
 from dicom_node.flow import putting_off
-from dicom_node.ledger import Job, JobTerms, Ledger
+from dicom_node.ledger import Job, JobTerms
 from dicom_node.ledger.new_jobs import insert_job
 from dicom_node.ledger.schema import jobs
 from dicom_node.lifecycle import JobState, StudyState
 from dicom_node.settings import NodeSettings
 from dicom_node.study_folder import one_study
 from dicom_node.task import Answer
-from tests.flow_cases import RULE, Journey, new_journey, receive, started
+from tests.flow_cases import RULE, Journey, receive, sender, started
 from tests.ledger_cases import NOW, SCANNER, arrive, image, made, new_job
 from tests.study_cases import write_study
-
-
-@pytest.fixture
-def journey(tmp_path: Path, ledger: Ledger) -> Journey:
-    """Give a flow whose rule wants every MR series."""
-    return new_journey(tmp_path, ledger)
 
 
 def _rule(journey: Journey, *extras: str) -> None:
@@ -34,8 +28,7 @@ def _rule(journey: Journey, *extras: str) -> None:
 
 def _more(journey: Journey, folder: Path, study: str, description: str = "T1") -> None:
     write_study(folder, description, slices=5, study=study)
-    late = Association("a-2", "SCANNER", "NODE", "127.0.0.1", journey.now)
-    arrive(journey.ledger, *one_study(folder).instances.values(), at=journey.now, association=late)
+    journey.arrive(folder, sender("a-2", journey.now))
 
 
 def _jobs(journey: Journey) -> dict[str, Job]:
@@ -47,8 +40,7 @@ def test_a_job_waits_for_its_window(journey: Journey, tmp_path: Path) -> None:
     journey.flow._settings = journey.flow._settings.model_copy(update={"node": NodeSettings(time_zone="Asia/Tokyo")})
     _rule(journey, 'schedule = ["Mon-Sun 03:00-04:00"]')
     receive(journey, tmp_path / "a")
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     job = journey.job()
     assert (job.state, job.reason) == (
         JobState.QUEUED,
@@ -64,8 +56,7 @@ def test_a_job_that_found_no_worker_in_its_window_waits_for_the_next(journey: Jo
     """A window is when jobs may start, also after a busy night."""
     _rule(journey, 'schedule = ["Mon-Sun 03:00-04:00"]')
     receive(journey, tmp_path / "a")
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     opens = journey.job().not_before
     journey.hands.free = 0
     journey.now = opens + 3599
@@ -134,8 +125,7 @@ def test_a_rule_may_want_a_longer_silence(journey: Journey, tmp_path: Path) -> N
     """Its job waits; the other rule's does not."""
     _rule(journey, "completion = { quiet_seconds = 300 }", "")
     receive(journey, tmp_path / "a")
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     jobs = _jobs(journey)
     assert (jobs["rule 0"].state, jobs["rule 1"].state) == (JobState.QUEUED, JobState.RUNNING)
     assert jobs["rule 0"].not_before == NOW + 300
@@ -187,8 +177,7 @@ def test_a_rule_that_is_gone_is_withdrawn_too(journey: Journey, tmp_path: Path) 
     journey.tick()
     journey.rules[:] = [RULE.format(name="another", extra="completion = { quiet_seconds = 100 }")]
     _more(journey, tmp_path / "b", study)
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     assert {name: job.state for name, job in _jobs(journey).items()} == {
         "rule 0": JobState.CANCELLED,
         "another": JobState.QUEUED,
@@ -203,10 +192,8 @@ def test_a_job_that_only_waited_is_no_run_that_lets_late_images_be_ignored(journ
     journey.tick()
     for slices, name in ((4, "b"), (5, "c")):
         write_study(tmp_path / name, slices=slices, study=study)
-        late = Association(name, "SCANNER", "NODE", "127.0.0.1", journey.now)
-        arrive(journey.ledger, *one_study(tmp_path / name).instances.values(), at=journey.now, association=late)
-        journey.now += 31
-        journey.tick()
+        journey.arrive(tmp_path / name, sender(name, journey.now))
+        journey.tick(after=31)
     made_jobs = [(job.revision, job.state) for job in journey.ledger.jobs.latest(9)]
     assert made_jobs == [(3, JobState.QUEUED), (2, JobState.CANCELLED), (1, JobState.CANCELLED)]
 
@@ -218,7 +205,7 @@ def test_a_dry_run_keeps_no_rule_from_running_that_is_live_by_now(
     """Routed again, the study has its results sent; and once more, nothing runs."""
     _rule(journey, f'dry_run = true\nlate_images = "{late}"')
     job = started(journey, tmp_path / "a")
-    _done(journey, job)
+    journey.done(job)
     _rule(journey, f'late_images = "{late}"')
     for _ in range(2):
         assert journey.ledger.studies.route_again(job.study_instance_uid, "ada", journey.now)
@@ -229,7 +216,7 @@ def test_a_dry_run_keeps_no_rule_from_running_that_is_live_by_now(
 def test_another_pipeline_is_not_what_ran_before(journey: Journey, tmp_path: Path) -> None:
     """A rule that was edited, and a study that is routed again: the images are the same, the job is not."""
     job = started(journey, tmp_path / "a")
-    _done(journey, job)
+    journey.done(job)
     study = job.study_instance_uid
     with journey.ledger.engine.begin() as connection:
         connection.execute(update(jobs).values(pipeline="former"))
@@ -245,9 +232,8 @@ def test_a_study_that_cannot_be_looked_at_early_holds_up_no_other(
     _rule(journey, "completion = { inputs_present = true }")
     study = receive(journey, tmp_path / "a")
     journey.now += 20
-    late = Association("b", "SCANNER", "NODE", "127.0.0.1", journey.now)
     write_study(tmp_path / "b", slices=2)
-    arrive(journey.ledger, *one_study(tmp_path / "b").instances.values(), at=journey.now, association=late)
+    journey.arrive(tmp_path / "b", sender("b", journey.now))
     calls: list[str] = []
 
     def stumbles(uid: str, *_: object) -> None:
@@ -255,16 +241,14 @@ def test_a_study_that_cannot_be_looked_at_early_holds_up_no_other(
         raise RuntimeError("nobody foresaw this")
 
     monkeypatch.setattr(early, "study_facts", stumbles)
-    journey.now += 6
-    journey.tick()
+    journey.tick(after=6)
     assert len(set(calls)) == 2
     journey.tick()
     told = [text for _, kind, text in journey.ledger.events(study=study) if kind == "study cannot be looked at early"]
     assert len(told) == 1
     assert "RuntimeError" in told[0]
     assert "nobody foresaw this" not in told[0]
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     assert journey.ledger.studies.in_state(StudyState.RECEIVING) == []
 
 
@@ -291,7 +275,7 @@ def test_a_rule_starts_as_soon_as_its_inputs_are_there(journey: Journey, tmp_pat
 def _series(journey: Journey, folder: Path, study: str, at: float, end: AssociationEnd | None = None) -> None:
     """Receive another, smaller series of a study; its association ends at once, or stays open."""
     write_study(folder, "another", slices=2, study=study)
-    carrier = Association(folder.name, "SCANNER", "NODE", "127.0.0.1", at)
+    carrier = sender(folder.name, at)
     arrive(journey.ledger, *one_study(folder).instances.values(), at=at, association=carrier)
     if end is not None:
         journey.ledger.arrivals.end_association(carrier, end, at)
@@ -309,8 +293,7 @@ def test_a_series_that_only_pauses_has_not_ended(
     for number in range(1, 5):
         journey.now = NOW + 7 * number
         _series(journey, tmp_path / f"b{number}", study, journey.now)
-        journey.now += 1
-        journey.tick()
+        journey.tick(after=1)
         assert journey.ledger.studies.revisions(study)[0].state is StudyState.RECEIVING
     journey.now = NOW + 31
     journey.tick()
@@ -382,21 +365,15 @@ def test_a_count_from_before_the_last_image_is_none(journey: Journey, tmp_path: 
     assert journey.ledger.studies.revisions(study)[0].state is StudyState.ROUTED
 
 
-def _done(journey: Journey, job: Job) -> None:
-    journey.hands.end(job, value=Answer(made=made(job.study_instance_uid)))
-    journey.flow.collect()
-
-
 @pytest.mark.parametrize(("late", "named"), [("rerun", True), ("add", False)])
 def test_late_images_supersede_or_add(journey: Journey, tmp_path: Path, late: str, named: bool) -> None:
     """The new report names the one whose place it takes, or none."""
     _rule(journey, f'late_images = "{late}"')
     job = started(journey, tmp_path / "a")
-    _done(journey, job)
+    journey.done(job)
     write_study(tmp_path / "b", slices=5, study=job.study_instance_uid)
-    arrive(journey.ledger, *one_study(tmp_path / "b").instances.values(), at=journey.now)
-    journey.now += 31
-    journey.tick()
+    journey.arrive(tmp_path / "b")
+    journey.tick(after=31)
     (order,) = journey.hands.taken.values()
     assert (order.products[0].predecessor is not None) is named
 
@@ -407,11 +384,9 @@ def test_what_stands_beside_late_results_is_not_given_up(journey: Journey, tmp_p
     _rule(journey, 'late_images = "add"')
     journey.hands.free = int(running)
     study = receive(journey, tmp_path / "a")
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     _more(journey, tmp_path / "b", study)
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     state = JobState.RUNNING if running else JobState.QUEUED
     assert [(job.revision, job.state) for job in journey.ledger.jobs.latest(9)] == [(2, JobState.QUEUED), (1, state)]
 
@@ -420,11 +395,9 @@ def test_what_only_waited_gives_way_though_results_stand_beside(journey: Journey
     """It was to start only if nothing more came."""
     _rule(journey, 'late_images = "add"\ncompletion = { quiet_seconds = 100 }')
     study = receive(journey, tmp_path / "a")
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     _more(journey, tmp_path / "b", study)
-    journey.now += 31
-    journey.tick()
+    journey.tick(after=31)
     assert [job.state for job in journey.ledger.jobs.latest(9)] == [JobState.QUEUED, JobState.CANCELLED]
 
 
@@ -447,11 +420,8 @@ def test_the_priority_comes_from_the_images(journey: Journey, tmp_path: Path) ->
     """Requested Procedure Priority (0040,1003)."""
     _rule(journey, 'priority = { from = "RequestedProcedurePriority" }')
     write_study(tmp_path / "a", slices=2, RequestedProcedurePriority="STAT")
-    arrive(
-        journey.ledger, *one_study(tmp_path / "a").instances.values(), at=NOW, association=replace(SCANNER, id="x")
-    )
-    journey.now += 31
-    journey.tick()
+    journey.arrive(tmp_path / "a", sender("x"))
+    journey.tick(after=31)
     assert journey.job().priority == 0
 
 

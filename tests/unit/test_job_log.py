@@ -2,35 +2,21 @@
 
 import logging
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 from pydicom import Dataset
 
-from bench.peers import PLUGIN
 from dicom_node import task
 from dicom_node.errors import WorkerDied
-from dicom_node.instance_store import InstanceStore
 from dicom_node.job_log import JobLog
 from dicom_node.job_meter import Meter
 from dicom_node.ledger import Effort, Ledger, Resources
-from dicom_node.study_folder import one_study
 from tests.flow_cases import new_journey, started
 from tests.ledger_cases import NOW, STUDY, finished, queued, running
-from tests.results_cases import profile
-from tests.study_cases import PATIENT, write_study
-
-
-@pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install the pipelines of `bench/plugin`."""
-    monkeypatch.syspath_prepend(str(PLUGIN))
-    yield
-    task._WARM.clear()
-    sys.modules.pop("bench_pipelines", None)
+from tests.study_cases import PATIENT
+from tests.task_cases import order_for
 
 
 def _header() -> Dataset:
@@ -123,27 +109,11 @@ def test_memory_and_processor_time_are_measured() -> None:
     assert (used.device, used.gpu_memory_mib, used.weights) == ("cpu", 0.0, "w" * 64)
 
 
-def _order(tmp_path: Path, pipeline: str) -> task.Order:
-    write_study(tmp_path / "images")
-    InstanceStore(tmp_path / "store", free_space_floor=0)
-    return task.Order(
-        name="J1",
-        pipeline=pipeline,
-        settings={},
-        inputs={"t1": tuple(one_study(tmp_path / "images").instances.values())},
-        created_at=NOW,
-        store=tmp_path / "store",
-        node_name="node1",
-        products=(task.Product(profile(), ("pacs",)),),
-        device="cpu",
-    )
-
-
 @pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize(("pipeline", "last"), [("bright_voxels", "done"), ("unforeseen_error", "ValueError at")])
 def test_a_job_answers_with_its_log(tmp_path: Path, pipeline: str, last: str) -> None:
     """Each step is a line; an error is one with its place, and without its text, which quotes the patient."""
-    order = _order(tmp_path, pipeline)
+    order = order_for(tmp_path, pipeline)
     told: list[str] = []
     answer = task.perform(order, lambda _share, _step: None, told.append)
     assert answer.log == tuple(told)
@@ -157,7 +127,7 @@ def test_a_job_answers_with_its_log(tmp_path: Path, pipeline: str, last: str) ->
 @pytest.mark.usefixtures("plugin")
 def test_a_pipeline_that_logs_its_patient_is_not_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the images' headers say about who somebody is, is withheld from the lines of the job."""
-    order = _order(tmp_path, "bright_voxels")
+    order = order_for(tmp_path, "bright_voxels")
     pipeline, _ = task._warm("bright_voxels", "cpu")
     run = type(pipeline).run
 

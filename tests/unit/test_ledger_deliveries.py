@@ -36,6 +36,7 @@ def test_what_a_removed_destination_leaves_is_held_although_it_was_paused(ledger
     hold_homeless(ledger, "node1", {"archive"}, NOW)
     states = {(one.destination, one.state) for one in ledger.deliveries.of_study(STUDY)}
     assert states == {("pacs", DeliveryState.HELD), ("archive", DeliveryState.WAITING)}
+    assert ledger.deliveries.waiting() == {"archive": 2}
 
 
 def test_accepted(ledger: Ledger) -> None:

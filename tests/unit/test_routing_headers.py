@@ -21,6 +21,7 @@ from dicom_node.routing import (
     read_header,
 )
 from dicom_node.routing.facts import orientation
+from tests.routing_cases import values_of
 
 _AXIAL = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 
@@ -144,9 +145,8 @@ def test_orientation_is_that_of_the_axis_within_30_degrees(tilt: float, name: st
 
 
 def _received(number: int, *, series: str = "1.2.3", **values: object) -> ReceivedHeader:
-    header = {key: value if isinstance(value, tuple) else (value,) for key, value in values.items()}
     ref = InstanceRef(f"{series}.{number}", MRImageStorage, "", series, "1.2", f"{series}/{number}", "", 0)
-    return ReceivedHeader(ref, header, "MR1", "NODE", "10.0.0.1")  # type: ignore[arg-type]
+    return ReceivedHeader(ref, values_of(values), "MR1", "NODE", "10.0.0.1")
 
 
 def _slice(number: int, z: float, **values: object) -> ReceivedHeader:

@@ -32,28 +32,20 @@ from dicom_node.routing import (
     verdict_to_json,
 )
 from tests.ledger_cases import image
-
-_RULE = """[[rule]]
-name = "one"
-pipeline = "brain"
-destinations = ["pacs"]
-{more}
-[rule.inputs.t1]
-{condition}
-"""
+from tests.routing_cases import RULE, values_of
 
 
 def _rules(condition: str = 'Modality = "MR"', more: str = "") -> RuleSet:
-    return parse_rules(_RULE.format(condition=condition, more=more), "r")
+    return parse_rules(RULE.format(condition=condition, more=more), "r")
 
 
 def _verdict(rules: RuleSet, **values: FactValue | tuple[FactValue, ...]) -> Verdict:
-    facts = {key: value if isinstance(value, tuple) else (value,) for key, value in {"Rows": 1, **values}.items()}
+    facts = values_of({"Rows": 1, **values})
     return route(StudyFacts("1.2", facts, (SeriesFacts("1.2.1", facts),)), rules)[0]
 
 
 def _faults(condition: str = 'Modality = "MR"', more: str = "") -> list[str]:
-    return [fault.what for fault in read_rules_text(_RULE.format(condition=condition, more=more)).faults]
+    return [fault.what for fault in read_rules_text(RULE.format(condition=condition, more=more)).faults]
 
 
 @pytest.mark.parametrize(
@@ -432,7 +424,7 @@ def test_options_are_checked(more: str, fault: str) -> None:
 
 def test_destinations_and_profiles_are_checked() -> None:
     """A rule may want another profile for a destination; both must exist."""
-    text = _RULE.format(condition="Modality = 'MR'", more="").replace(
+    text = RULE.format(condition="Modality = 'MR'", more="").replace(
         '["pacs"]', '[{ name = "pacs", profile = "ohif" }]'
     )
     rules = parse_rules(text, "r", None, ["pacs"], known_profiles=["ohif"])

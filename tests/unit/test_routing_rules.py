@@ -23,19 +23,11 @@ from dicom_node.routing import (
     parse_rules,
     print_rules,
 )
-
-_RULE = """[[rule]]
-name = "one"
-pipeline = "brain"
-destinations = ["pacs"]
-{more}
-[rule.inputs.t1]
-{condition}
-"""
+from tests.routing_cases import RULE
 
 
 def _parse(condition: str = 'Modality = "MR"', more: str = "") -> RuleSet:
-    text = _RULE.format(condition=condition, more=more)
+    text = RULE.format(condition=condition, more=more)
     return parse_rules(text, "rules.toml", {"brain": ("t1",), "two": ("t1", "flair")}, ["pacs", "archive"])
 
 

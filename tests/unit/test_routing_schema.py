@@ -10,16 +10,9 @@ import jsonschema_rs
 import pytest
 
 from dicom_node.routing import parse_rules, rules_schema
+from tests.routing_cases import RULE
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
-_RULE = """[[rule]]
-name = "one"
-pipeline = "p"
-destinations = ["pacs"]
-{more}
-[rule.inputs.t1]
-{condition}
-"""
 
 
 @cache
@@ -58,9 +51,9 @@ def test_the_shipped_rules_fit() -> None:
 )
 def test_what_the_node_reads_fits(condition: str, more: str) -> None:
     """The schema keeps no good rule out."""
-    text = _RULE.format(condition=condition, more=more)
+    text = RULE.format(condition=condition, more=more)
     if "do_not_run" in more:
-        text = text.replace('pipeline = "p"\ndestinations = ["pacs"]\n', "")
+        text = text.replace('pipeline = "brain"\ndestinations = ["pacs"]\n', "")
     parse_rules(text, "r")
     assert _fits(text)
 
@@ -81,4 +74,4 @@ def test_what_the_node_reads_fits(condition: str, more: str) -> None:
 )
 def test_what_the_node_refuses_does_not_fit(condition: str, more: str) -> None:
     """The editor marks it before the node does."""
-    assert not _fits(_RULE.format(condition=condition, more=more))
+    assert not _fits(RULE.format(condition=condition, more=more))

@@ -31,6 +31,7 @@ from dicom_node.routing import (
     verdict_to_json,
 )
 from dicom_node.routing.conditions import Condition, judge
+from tests.routing_cases import values_of
 
 _CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -85,13 +86,11 @@ def test_any_series_of_a_study_may_satisfy(condition: Condition, values: tuple[F
 
 
 def _series(uid: str, **values: FactValue | tuple[FactValue, ...]) -> SeriesFacts:
-    facts = {key: value if isinstance(value, tuple) else (value,) for key, value in {"Rows": 256, **values}.items()}
-    return SeriesFacts(uid, facts)
+    return SeriesFacts(uid, values_of({"Rows": 256, **values}))
 
 
 def _study(*series: SeriesFacts, **values: FactValue | tuple[FactValue, ...]) -> StudyFacts:
-    facts = {key: value if isinstance(value, tuple) else (value,) for key, value in values.items()}
-    return StudyFacts("1.2", facts, series)
+    return StudyFacts("1.2", values_of(values), series)
 
 
 def _rule(name: str = "one", *, fallback: bool = False, when: tuple[Where, ...] = (), **inputs: RoleRule) -> Rule:

@@ -9,7 +9,7 @@ from dicom_node.entities import FactValue, SeriesFacts, StudyFacts
 from dicom_node.ledger import Ledger
 from dicom_node.routing import Change, Difference, RuleSet, facts_to_bytes, parse_rules, trial_to_json, try_rules
 from dicom_node.rule_trial import try_on_history
-from tests.ledger_cases import NOW, SCANNER, arrive, complete, image
+from tests.ledger_cases import NOW, SCANNER, arrive, complete, image, read_headers
 
 _OLD = """
 [[rule]]
@@ -207,7 +207,7 @@ def test_history_is_the_last_revision_of_what_was_received_since(ledger: Ledger)
         study, at = f"1.{number}", NOW + number
         arrive(ledger, image(1, study=study), at=at, association=replace(SCANNER, id=study))
         header = '{"Rows":[1],"Modality":["MR"],"SeriesDescription":["t1"]}'
-        ledger.studies.put_headers([(row, header) for row, _ in ledger.studies.unread(10)])
+        read_headers(ledger, header)
         written = facts_to_bytes(facts) if facts else b""
         ledger.studies.record_verdicts(complete(ledger, study, at), "[]", ("digest", 1), (), at, written)
     new = _rules(_OLD.replace("NumberOfSlices = { at_least = 100 }", "NumberOfSlices = { exists = false }"))
@@ -224,7 +224,7 @@ def test_a_study_that_was_routed_without_facts_and_later_with_them_counts_once(l
     """Such as after an upgrade: the first revision is of the former version, which kept none."""
     for number, facts in ((1, b""), (2, facts_to_bytes(_study("1.1")))):
         arrive(ledger, image(number, study="1.1"), at=NOW + number, association=replace(SCANNER, id=str(number)))
-        ledger.studies.put_headers([(row, "{}") for row, _ in ledger.studies.unread(10)])
+        read_headers(ledger)
         ledger.studies.record_verdicts(complete(ledger, "1.1", NOW), "[]", ("digest", 1), (), NOW, facts)
     assert ledger.facts.missing_since(NOW) == []
     assert try_on_history(ledger, _rules(_OLD), _rules(_OLD), NOW, zone=UTC).studies == 1

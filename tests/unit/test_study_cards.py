@@ -1,26 +1,17 @@
 """What the list of studies knows of each: from headers as they come, and of ledgers from before the list."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, select
 
 from dicom_node.ledger import Ledger
 from dicom_node.ledger.admin_schema import study_cards
-from tests.ledger_cases import arrive, fresh_ledger, image
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with fresh_ledger(tmp_path) as made:
-        yield made
+from tests.ledger_cases import arrive, image
 
 
 def _read(ledger: Ledger, *headers: dict[str, Any] | str) -> None:

@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage
 
-from bench.peers import PLUGIN
 from dicom_node import catalogue, task
 from dicom_node.errors import (
     Failure,
@@ -27,34 +25,15 @@ from dicom_node.settings import NoticeKind, ResultKind
 from dicom_node.study_folder import one_study
 from tests.results_cases import profile
 from tests.study_cases import write_study
+from tests.task_cases import order_for
 
-
-@pytest.fixture(autouse=True)
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install the pipelines of `bench/plugin`."""
-    monkeypatch.syspath_prepend(str(PLUGIN))
-    yield
-    task._WARM.clear()
-    sys.modules.pop("bench_pipelines", None)
+pytestmark = pytest.mark.usefixtures("plugin")
 
 
 @pytest.fixture
 def order(tmp_path: Path) -> task.Order:
     """Give an order for six good slices."""
-    write_study(tmp_path / "images")
-    study = one_study(tmp_path / "images")
-    InstanceStore(tmp_path / "store", free_space_floor=0)
-    return task.Order(
-        name="J1",
-        pipeline="bright_voxels",
-        settings={},
-        inputs={"t1": tuple(study.instances.values())},
-        created_at=1_800_000_000.0,
-        store=tmp_path / "store",
-        node_name="node1",
-        products=(task.Product(profile(), ("pacs",)),),
-        device="cpu",
-    )
+    return order_for(tmp_path)
 
 
 def _silent(_share: float, _step: str) -> None:

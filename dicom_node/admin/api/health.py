@@ -62,8 +62,7 @@ def _faults(office: Office) -> list[str]:
     if vitals.receivers < vitals.receivers_wanted:
         faults.append("a receiver is down")
     try:
-        disk = disk_of(office.settings.node.data, office.settings.reception.free_space_floor_mib)
-        if disk.free_mib <= disk.floor_mib:
+        if disk_of(office.settings.node.data, office.settings.reception.free_space_floor_mib).full:
             faults.append("the disk is full")
     except OSError:
         faults.append("the data folder cannot be reached")

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from nicegui import ui
@@ -13,7 +14,7 @@ from dicom_node.admin.pages.frame import Visit, show
 from dicom_node.admin.pages.words import Html, tag
 from dicom_node.admin.people import Person
 from dicom_node.errors import SettingsInvalid
-from dicom_node.settings import DEFAULT_PROFILE, READY
+from dicom_node.settings import DEFAULT_PROFILE
 from dicom_node.toml_tables import keys_text
 
 _PROTOCOLS: Final = {"dicom": "DICOM (C-STORE)", "dicomweb": "DICOMweb (STOW-RS)", "folder": "Folder"}
@@ -42,28 +43,26 @@ class _Form:
 
 async def edit_destination(visit: Visit, name: str = "") -> bool:
     """Show the form of a destination, a new one if there is no name; return whether it was saved."""
-    entry, started = await _begun(visit, Kind.DESTINATION, name)
-    if started is None:
-        return False
-    values = dict(entry.values) if entry else {}
-    with ui.dialog().props("persistent") as dialog, ui.card().classes("form"):
-        show(tag("h2", f"Destination {name}" if name else "New destination"))
-        form = _destination_fields(visit, name, values)
-        _end(visit, dialog, form, started, is_new=not name)
-    return await _answer(dialog)
+    return await _edit(visit, Kind.DESTINATION, name, partial(_destination_fields, visit))
 
 
 async def edit_sender(visit: Visit, name: str = "") -> bool:
     """Show the form of a sender, a new one if there is no name; return whether it was saved."""
-    entry, started = await _begun(visit, Kind.SENDER, name)
+    return await _edit(visit, Kind.SENDER, name, _sender_fields)
+
+
+async def _edit(visit: Visit, kind: Kind, name: str, fields: Callable[[str, dict[str, Any]], _Form]) -> bool:
+    entry, started = await _begun(visit, kind, name)
     if started is None:
         return False
-    values = dict(entry.values) if entry else {}
+    word = kind.name.lower()
     with ui.dialog().props("persistent") as dialog, ui.card().classes("form"):
-        show(tag("h2", f"Sender {name}" if name else "New sender"))
-        form = _sender_fields(name, values)
+        show(tag("h2", f"{word.capitalize()} {name}" if name else f"New {word}"))
+        form = fields(name, dict(entry.values) if entry else {})
         _end(visit, dialog, form, started, is_new=not name)
-    return await _answer(dialog)
+    saved = bool(await dialog)
+    dialog.delete()
+    return saved
 
 
 async def _begun(visit: Visit, kind: Kind, name: str) -> tuple[Entry | None, str | None]:
@@ -73,12 +72,6 @@ async def _begun(visit: Visit, kind: Kind, name: str) -> tuple[Entry | None, str
         return None, await visit.get(connections.start)
     entry = await visit.get(lambda person: connections.get(person, kind, name))
     return entry, entry.digest if entry else None
-
-
-async def _answer(dialog: ui.dialog) -> bool:
-    saved = bool(await dialog)
-    dialog.delete()
-    return saved
 
 
 def _field(label: str, value: object = "", hint: str = "") -> ui.input:
@@ -97,7 +90,7 @@ def _destination_fields(visit: Visit, name: str, values: dict[str, Any]) -> _For
     tls = dict(values.pop("tls", {})) if values.get("protocol", "dicom") == "dicom" else {}
     given = {key: values.pop(key, "") for key in ("protocol", "profile", "ae_title", "host", "port", "url", "path")}
     ca = tls.pop("ca", "")
-    profiles = [*READY, *(profile.name for profile in visit.office.settings.profiles)]
+    profiles = list(visit.office.settings.profile_names)
     named = _name_field(name)
     protocol = ui.select(_PROTOCOLS, value=given["protocol"] or "dicom", label="Protocol").props("outlined dense")
     fields: dict[str, Any] = {

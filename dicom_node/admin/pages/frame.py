@@ -53,12 +53,14 @@ class Visit:
         uses : bool
             False where nobody did anything: a page that renews itself keeps no session alive.
         """
-        holds = (
-            await to_thread(self.office.people.of_session, self.secret, self.person.address, uses=uses) is not None
-        )
-        if not holds:
+        return await self._who(uses=uses) is not None
+
+    async def _who(self, *, uses: bool = True) -> Person | None:
+        """Return whoever this session belongs to now; if it has ended, show the log-in and return None."""
+        person = await to_thread(self.office.people.of_session, self.secret, self.person.address, uses=uses)
+        if person is None:
             ui.navigate.to(f"{self.root}/login")
-        return holds
+        return person
 
     async def get(self, action: Callable[[Person], _Value], by: Crew | None = None) -> _Value | None:
         """Do something for whoever this session belongs to now; if it is not possible, say why and return None.
@@ -68,9 +70,8 @@ class Visit:
         by : Crew or None
             Who does what takes long.
         """
-        person = await to_thread(self.office.people.of_session, self.secret, self.person.address)
+        person = await self._who()
         if person is None:
-            ui.navigate.to(f"{self.root}/login")
             return None
         try:
             return await (to_thread(action, person) if by is None else by.do(action, person))

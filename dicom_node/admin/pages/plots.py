@@ -5,11 +5,12 @@ from typing import Final
 
 from dicom_node.admin.office import Office
 from dicom_node.admin.pages.words import Html, joined, lasting, tag
-from dicom_node.admin.queries.times import SPANS, STAGES, Series, Times
+from dicom_node.admin.queries.times import STAGES, Series, Times
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640, 190, 44, 24, 10
 _COLOURS: Final = ("c1", "c2", "c3", "c4", "c5")
 _DAY: Final = 86400.0
+SPAN_NAMES: Final = {"hour": "Last hour", "day": "Last day", "week": "Last week"}
 
 
 def studies_plot(office: Office, times: Times) -> Html:
@@ -87,6 +88,3 @@ def _line(series: Series, top: float, colour: str, stage: str) -> list[str]:
         for x, y in points
     ]
     return [f'<polyline class="{colour}" points="{path}"/>', *dots] if points else []
-
-
-SPAN_NAMES: Final = {name: {"hour": "Last hour", "day": "Last day", "week": "Last week"}[name] for name in SPANS}

@@ -33,9 +33,7 @@ def preview_html(visit: Visit, story: Story, series: str, extent: Extent, job: i
     ]
     notice = tag("p", "For orientation only, not for diagnosis.", class_="small")
     controls = tag("div", *sliders, *told, tag("p", joined(legend), class_="legend"), notice, class_="controls")
-    given = {"data-base": base, "data-job": job if marked else ""}
-    attributes = "".join(f' {name}="{value}"' for name, value in given.items() if value)
-    return Html(f'<div class="preview"{attributes}>{joined([pictures, controls])}</div>')
+    return tag("div", pictures, controls, class_="preview", data_base=base, data_job=job if marked else None)
 
 
 def _slider(label: str, name: str, low: float, high: float, value: float, step: float) -> Html:

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from dicom_node.admin.office import Office
 from dicom_node.admin.pages.destinations import destinations_page
-from dicom_node.admin.pages.frame import Visit, frame, visit_of
+from dicom_node.admin.pages.frame import PAGES, Visit, frame, visit_of
 from dicom_node.admin.pages.overview import overview_page
 from dicom_node.admin.pages.people import people_page
 from dicom_node.admin.pages.pipelines import pipelines_page
@@ -16,13 +16,13 @@ from dicom_node.admin.pages.rules import rules_page
 from dicom_node.admin.pages.studies import studies_page
 from dicom_node.admin.pages.study import study_page
 
-_PAGES: Final[dict[str, tuple[str, Callable[[Visit], Awaitable[None]]]]] = {
-    "/": ("Overview", overview_page),
-    "/studies": ("Studies", studies_page),
-    "/rules": ("Rules", rules_page),
-    "/destinations": ("Destinations", destinations_page),
-    "/pipelines": ("Pipelines", pipelines_page),
-    "/people": ("Audit and users", people_page),
+_BUILDS: Final[dict[str, Callable[[Visit], Awaitable[None]]]] = {
+    "/": overview_page,
+    "/studies": studies_page,
+    "/rules": rules_page,
+    "/destinations": destinations_page,
+    "/pipelines": pipelines_page,
+    "/people": people_page,
 }
 #: A page is built from the ledger; on a busy node that may take longer than NiceGUI's three seconds.
 _SLOWEST_SECONDS: Final = 30.0
@@ -30,8 +30,8 @@ _SLOWEST_SECONDS: Final = 30.0
 
 def add_pages(app: FastAPI, office: Office) -> None:
     """Add the pages; once in a process, because NiceGUI has one application."""
-    for path, (title, build) in _PAGES.items():
-        _add(office, path, title, build)
+    for path, title, _ in PAGES:
+        _add(office, path, title, _BUILDS[path])
 
     @ui.page("/study/{study}", response_timeout=_SLOWEST_SECONDS)
     async def one_study(request: Request, study: str) -> None:

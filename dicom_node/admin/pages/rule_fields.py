@@ -10,7 +10,7 @@ from dicom_node import catalogue
 from dicom_node.contract import Setting
 from dicom_node.errors import PipelineUnknown
 from dicom_node.routing import LateImages, Priority
-from dicom_node.settings import READY, Settings
+from dicom_node.settings import Settings
 
 _LATE: Final = {
     str(LateImages.RERUN): "run again, in place of the earlier results",
@@ -33,7 +33,7 @@ class Known:
         """Return what a node knows; imports the pipelines."""
         roles = {name: tuple(wanted) for name, wanted in catalogue.roles().items()}
         destinations = tuple(destination.name for destination in settings.destinations)
-        return cls(roles, destinations, (*READY, *(profile.name for profile in settings.profiles)))
+        return cls(roles, destinations, settings.profile_names)
 
 
 class Fields:
@@ -120,8 +120,7 @@ class Fields:
         field = ui.input(
             "Runs only at", value=text, placeholder="any time; or Mon-Fri 18:00-07:00; Sat,Sun 00:00-24:00"
         )
-        windows = _windows
-        field.on_value_change(lambda event: self.put("schedule", windows(event.value), []))
+        field.on_value_change(lambda event: self.put("schedule", _windows(event.value), []))
         field.props("outlined dense debounce=300").classes("grow")
 
     def completion(self) -> None:

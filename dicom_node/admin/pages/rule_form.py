@@ -34,6 +34,7 @@ class Form:
         self._place = 0
         self._chosen: ui.select | None = None
         self._written: str | None = None
+        self._rules: list[dict[str, Any]] = []
         self._box = ui.element("div").classes("rule-form")
         draft.heard_by(self._heard)
 
@@ -45,12 +46,12 @@ class Form:
     def draw(self) -> None:
         """Draw the list of rules, and the chosen one."""
         self._written = self._draft.text
-        rules = self._draft.rules
+        rules = self._rules = self._draft.rules
         self._place = max(0, min(self._place, len(rules) - 1))
         self._chosen = None
         self._box.clear()
         with self._box:
-            if not is_toml(self._draft.text):
+            if not rules and not is_toml(self._written):
                 show(tag("p", "The text is no TOML at this moment: mend its first fault, and the form is back."))
                 return
             self._buttons(len(rules))
@@ -60,7 +61,7 @@ class Form:
                 show(tag("p", "A value of this rule is of another kind than it must be: mend it in the text."))
 
     def _options(self) -> dict[int, str]:
-        names = [str(rule.get("name", "")) for rule in self._draft.rules]
+        names = [str(rule.get("name", "")) for rule in self._rules]
         return {place: f"{place + 1}. {name or '(no name)'}" for place, name in enumerate(names)}
 
     def _buttons(self, count: int) -> None:
@@ -151,6 +152,7 @@ class Form:
     def _put(self, rule: dict[str, Any]) -> None:
         # by its place: while it is given another name, it may have none, or that of another rule
         if self._changes(lambda text: with_rule(text, rule, self._place)):
+            self._rules = self._draft.rules
             if self._chosen is not None:
                 self._chosen.set_options(self._options())
             self._show_in_text()
@@ -173,16 +175,16 @@ class Form:
     def _new(self) -> None:
         pipeline = next(iter(sorted(self._known.pipelines)), "")
         roles = self._known.pipelines.get(pipeline, ())
-        name = free_name(self._draft.rules, "new rule")
+        name = free_name(self._rules, "new rule")
         rule = {"name": name, "pipeline": pipeline, "destinations": list(self._known.destinations[:1])}
         self._add({**rule, "inputs": {role: {"Modality": "MR"} for role in roles}})
 
     def _copy(self) -> None:
-        rule = self._draft.rules[self._place]
-        self._add({**rule, "name": free_name(self._draft.rules, f"{rule.get('name', '')} copy".strip())})
+        rule = self._rules[self._place]
+        self._add({**rule, "name": free_name(self._rules, f"{rule.get('name', '')} copy".strip())})
 
     def _add(self, rule: dict[str, Any]) -> None:
-        last = len(self._draft.rules)
+        last = len(self._rules)
         if self._changes(lambda text: with_rule(text, rule, rule["name"])):
             self._turn(last)
 
@@ -200,5 +202,5 @@ class Form:
         self._show_in_text()
 
     def _show_in_text(self) -> None:
-        if self._draft.rules:
+        if self._rules:
             self._reveal(line_of(self._draft.text, self._place))

@@ -17,29 +17,29 @@ _SECONDS_A_DAY: Final = 86400.0
 
 def draw_trial(visit: Visit, draft: Draft) -> None:
     """Draw the section, for those who may try."""
-    state = {"done": 0, "busy": False}
+    state = {"done": 0}
 
     def progress(done: int) -> None:
         state["done"] = done
 
     async def run() -> None:
         days, text = span.value, draft.text
-        state.update(done=0, busy=True)
+        state["done"] = 0
         button.disable()
+        timer.activate()
         try:
             found = await visit.get(
                 lambda person: visit.office.rules.attempt(person, text, days * _SECONDS_A_DAY, progress),
                 visit.office.crews.trials,
             )
         finally:
-            state["busy"] = False
+            timer.deactivate()
             button.enable()
         told.content = "" if found is None else _told(visit, found, _SPANS[days])
 
     def tell() -> None:
-        if state["busy"]:
-            done = f"{state['done']} studies tried ..." if state["done"] else "Trying ..."
-            told.content = tag("p", done, class_="quiet")
+        done = f"{state['done']} studies tried ..." if state["done"] else "Trying ..."
+        told.content = tag("p", done, class_="quiet")
 
     with ui.element("section").classes("card wide"):
         show(tag("h2", "Try it before it is live"))
@@ -50,7 +50,7 @@ def draw_trial(visit: Visit, draft: Draft) -> None:
             button = ui.button("Try", on_click=run).props("no-caps")
         with ui.element("div").props('role="status" aria-live="polite"'):
             told = show(Html(""))
-    ui.timer(0.5, tell)
+    timer = ui.timer(0.5, tell, active=False)
     draft.heard_by(_forgetting(draft, told))
 
 

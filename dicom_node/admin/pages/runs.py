@@ -40,14 +40,11 @@ async def draw_runs(visit: Visit, story: Story, renew: Callable[[], Awaitable[No
             ui.notify(f"J{number} is queued; its results are sent nowhere", type="positive")
             await renew()
 
-    def again() -> None:
-        inputs.refresh()
-
     with ui.element("section").classes("card wide"):
         show(tag("h2", "Run a pipeline without sending"))
         with ui.element("div").classes("filters"):
             names = sorted(roles)
-            pipeline = ui.select(names, value=names[0], label="Pipeline", on_change=again)
+            pipeline = ui.select(names, value=names[0], label="Pipeline", on_change=inputs.refresh)
             pipeline.props("outlined dense")
             inputs()
         ui.button("Run", on_click=run).props("outline no-caps")

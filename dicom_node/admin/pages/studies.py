@@ -12,7 +12,7 @@ from dicom_node.admin.api.studies import csv_lines
 from dicom_node.admin.office import Office
 from dicom_node.admin.pages.bulk import BulkButtons
 from dicom_node.admin.pages.frame import Visit, keep_live, show
-from dicom_node.admin.pages.words import date, person_name, tag
+from dicom_node.admin.pages.words import date, kind_of, person_name, tag
 from dicom_node.admin.people import Person
 from dicom_node.admin.queries.phases import Phase
 from dicom_node.admin.queries.studies import StudyRow, Wanted
@@ -100,19 +100,11 @@ async def studies_page(visit: Visit) -> None:
 
 
 def _cells(visit: Visit, row: StudyRow) -> dict[str, Any]:
-    kinds = {
-        Phase.HELD: "bad",
-        Phase.DONE: "good",
-        Phase.RUNNING: "busy",
-        Phase.NO_RULE: "plain",
-        Phase.PRIOR: "plain",
-        Phase.CANCELLED: "plain",
-    }
     return {
         "uid": row.study_instance_uid,
         "link": f"{visit.root}/study/{row.study_instance_uid}",
         "phase": str(row.phase),
-        "kind": kinds.get(row.phase, "open"),
+        "kind": kind_of(row.phase),
         "patient": person_name(row.patient_name) or "(no name)",
         "patient_id": row.patient_id,
         "accession_number": row.accession_number,

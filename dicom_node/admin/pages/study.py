@@ -169,11 +169,6 @@ def _why(story: Story) -> Html:
     return card("Rules: what each answered, and why", *parts, wide=True)
 
 
-def _short(reason: str) -> str:
-    """Return a reason without the words that stand before it already."""
-    return reason.removeprefix("does not fire: ").removeprefix("fires: ")
-
-
 def _measured(found: tuple[Measured, ...]) -> Html:
     rows = [(f"J{each.job}", each.what or "-", each.name, tag("b", each.value), each.unit) for each in found]
     heads = ("Job", "Of", "What", "Value", "Unit")

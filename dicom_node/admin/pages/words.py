@@ -45,9 +45,14 @@ def tag(name: str, /, *parts: object, **attributes: object) -> Html:
     return Html(f"<{name}{given}>{joined(parts)}</{name}>")
 
 
+def kind_of(word: object) -> str:
+    """Return how a state is coloured."""
+    return _KINDS.get(str(word), "plain")
+
+
 def badge(word: object) -> Html:
     """Return a state as a coloured word."""
-    return tag("span", word, class_=f"badge {_KINDS.get(str(word), 'plain')}")
+    return tag("span", word, class_=f"badge {kind_of(word)}")
 
 
 def table(

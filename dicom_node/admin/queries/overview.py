@@ -7,7 +7,7 @@ from dicom_node import __version__
 from dicom_node.admin.office import Office
 from dicom_node.admin.queries.counts import Queue
 from dicom_node.admin.queries.silence import Habit
-from dicom_node.admin.vitals import Disk, Reach, disk_of
+from dicom_node.admin.vitals import Disk, Reach, Vitals, disk_of
 from dicom_node.echoes import Echo
 from dicom_node.gpus import Gpu
 from dicom_node.ledger import Pause
@@ -86,7 +86,7 @@ class Overview:
 def overview_of(office: Office) -> Overview:
     """Return how the node is."""
     settings, now, vitals = office.settings, office.clock(), office.vitals()
-    destinations = destination_states(office)
+    destinations = destination_states(office, vitals)
     disk = disk_of(settings.node.data, settings.reception.free_space_floor_mib)
     habits, jobs = _habits(office, now), office.counts.jobs()
     troubles = [
@@ -106,7 +106,7 @@ def overview_of(office: Office) -> Overview:
         workers=vitals.workers,
         free_workers=vitals.free_workers,
         device=vitals.device,
-        gpus=vitals.gpus,
+        gpus=vitals.gpus(),
         disk=disk,
         studies_today=office.counts.studies(office.midnight()),
         jobs=jobs,
@@ -122,9 +122,10 @@ def _habits(office: Office, now: float) -> tuple[Habit, ...]:
     return tuple(habit for habit in habits if any(source.is_called(habit.sender) for source in sources))
 
 
-def destination_states(office: Office) -> tuple[DestinationState, ...]:
-    """Return how each destination of `node.toml` is."""
-    known, queues, pauses = office.vitals().destinations, office.counts.queues(), office.ledger.trail.pauses()
+def destination_states(office: Office, vitals: Vitals | None = None) -> tuple[DestinationState, ...]:
+    """Return how each destination of `node.toml` is, by the node's vitals if they were asked for already."""
+    known = (vitals or office.vitals()).destinations
+    queues, pauses = office.counts.queues(), office.ledger.trail.pauses()
     found = []
     for destination in office.settings.destinations:
         name = destination.name
@@ -164,7 +165,7 @@ def _troubles_of_parts(receivers: int, wanted: int, workers: int, disk: Disk) ->
         told.append(f"{wanted - receivers} of {wanted} receivers are down: nothing may be received")
     if not workers:
         told.append("no worker process is there: jobs wait")
-    if disk.free_mib <= disk.floor_mib:
+    if disk.full:
         told.append(f"the disk is full: {disk.free_mib} MiB free, nothing more is accepted (0xA700)")
     elif disk.low:
         told.append(f"the disk is low: {disk.free_mib} MiB free, reception stops at {disk.floor_mib} MiB")

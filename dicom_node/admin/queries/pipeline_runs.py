@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, func, select
 
+from dicom_node.admin.queries.times import quantile
 from dicom_node.ledger.database import reading
 from dicom_node.ledger.schema import job_runs, jobs, results
 from dicom_node.lifecycle import JobState
@@ -75,7 +76,7 @@ def history_of(engine: Engine, pipeline: str) -> History:
                 pipeline,
             ),
             median_seconds=median(took) if took else None,
-            slow_seconds=took[min(len(took) - 1, int(_SLOW * len(took)))] if took else None,
+            slow_seconds=quantile(took, _SLOW) if took else None,
             stages=stages,
             last_at=last_at,
             failed_attempts=count,

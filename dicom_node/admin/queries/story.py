@@ -101,7 +101,7 @@ def story_of(ledger: Ledger, study_instance_uid: str) -> Story | None:
         series=tuple(series),
         verdicts=_told_of(told[-1]) if told else (),
         jobs=tuple(jobs),
-        results={job.id: tuple(ledger.jobs.results(job.id)) for job in jobs},
+        results={number: tuple(made) for number, made in ledger.jobs.results_of([job.id for job in jobs]).items()},
         deliveries=tuple(ledger.deliveries.of_study(study_instance_uid)),
         runs=_by_job(ledger.runs.of_study(study_instance_uid)),
         attempts=ledger.deliveries.attempts(study_instance_uid),
@@ -205,12 +205,13 @@ def _happenings(
         Happening(each.last_at, "series", f"series {each.number or '?'}: {each.instances} images of {each.modality}")
         for each in series
     ]
-    closed = {each.number: each for each in revisions}
     told += [
         Happening(
-            each.opened_at, "late images", f"revision {number} opened: images came after the study was complete"
+            each.opened_at,
+            "late images",
+            f"revision {each.number} opened: images came after the study was complete",
         )
-        for number, each in closed.items()
-        if number > 1 and each.instances  # one without images stands for a study that is routed again
+        for each in revisions
+        if each.number > 1 and each.instances  # one without images stands for a study that is routed again
     ]
     return tuple(sorted(told, key=lambda each: each.at))

@@ -1,6 +1,6 @@
 """How much came and how long each stage took, over the last hour, day or week: for plots and metrics."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -67,11 +67,10 @@ class StageTimes:
 
         received = [0] * count
         samples: dict[str, list[list[float]]] = {stage: [[] for _ in range(count)] for stage in STAGES}
+        for (at,) in self._latest(_RECEIVED, first):
+            received[bucket(at)] += 1
         for stage, at, took in self._measured(first):
-            if stage == "received":
-                received[bucket(at)] += 1
-            else:
-                samples[stage][bucket(at)].append(took)
+            samples[stage][bucket(at)].append(took)
         stages = {
             stage: Series(starts, tuple(median(each) if each else None for each in buckets))
             for stage, buckets in samples.items()
@@ -82,14 +81,11 @@ class StageTimes:
         """Return stage -> the seconds that it took, each time since then."""
         found: dict[str, list[float]] = {stage: [] for stage in STAGES}
         for stage, _, took in self._measured(since):
-            if stage in found:
-                found[stage].append(took)
+            found[stage].append(took)
         return found
 
     def _measured(self, since: float) -> Iterator[tuple[str, float, float]]:
         """Yield (stage, when it ended, seconds it took): what ended since then."""
-        for row in self._latest(select(revisions.c.opened_at).where(revisions.c.number == 1), since):
-            yield "received", row.opened_at, 0.0
         for stage, statement in _STATEMENTS.items():
             for ended, began in self._latest(statement, since):
                 if ended >= began:
@@ -103,6 +99,11 @@ class StageTimes:
             return list(connection.execute(newest_first))
 
 
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value below which a share (0 to 1) of some sorted ones lies."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
 def _may_run_at() -> ColumnElement[float]:
     """Return when a job may run: its window is open, its pause is over, and its priors are there."""
     fetched = func.coalesce(fetches.c.ended_at, jobs.c.created_at)
@@ -110,6 +111,7 @@ def _may_run_at() -> ColumnElement[float]:
     return case((fetched > latest, fetched), else_=latest)
 
 
+_RECEIVED: Final = select(revisions.c.opened_at).where(revisions.c.number == 1)
 _WITH_PRIORS: Final = jobs.outerjoin(fetches, fetches.c.job_id == jobs.c.id)
 #: Stage -> when it ended, and when it began.
 _STATEMENTS: Final[Mapping[str, Select[Any]]] = {

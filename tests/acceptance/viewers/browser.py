@@ -76,6 +76,7 @@ class Reader:
 
     def open(self, address: str, study_instance_uid: str) -> None:
         """Open a study, past complaints forgotten; returns when its first image and its series are shown."""
+        self.page.goto("about:blank")  # a page that is left calls the images it was still fetching failed
         self.complaints.clear()
         self.page.goto(f"{address}/viewer?StudyInstanceUIDs={study_instance_uid}", wait_until="domcontentloaded")
         self.page.wait_for_function(f"window.services && {_VIEWPORT}?.getCurrentImageId?.()")
